@@ -1,0 +1,21 @@
+//! The command line: one file per subcommand, each thin. The only user of clap and of exit codes.
+
+use clap::{Parser, Subcommand};
+
+/// AlphaFold 2 training and prediction on any GPU.
+#[derive(Debug, Parser)]
+#[command(name = "anyfold", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands, one file each.
+#[derive(Debug, Subcommand)]
+pub enum Command {}
+
+/// Runs the command line and gives the exit status: 0 done, 1 some of the work failed, 2 refused.
+pub fn run(cli: Cli) -> crate::error::Result<u8> {
+    match cli.command {}
+}

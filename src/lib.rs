@@ -1,0 +1,14 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+// In floor order: a module imports only from those above it (`tests/it/tidy.rs`).
+pub mod error;
+pub mod tensor;
+
+pub mod data;
+pub mod io;
+pub mod protein;
+pub mod search;
+
+pub mod verify;
+
+pub mod cli;

@@ -1,0 +1,5 @@
+//! `anyfold verify`: golden cases against what this program computes on this machine.
+//!
+//! [`golden`] reads a case and `rules` holds every tolerance. Each other file runs the modules of one group.
+
+pub mod golden;
