@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod evaluate;
+
 /// AlphaFold 2 training and prediction on any GPU.
 #[derive(Debug, Parser)]
 #[command(name = "anyfold", version, about)]
@@ -13,9 +15,14 @@ pub struct Cli {
 
 /// The subcommands, one file each.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Compare a predicted structure with a reference.
+    Evaluate(evaluate::Evaluate),
+}
 
 /// Runs the command line and gives the exit status: 0 done, 1 some of the work failed, 2 refused.
 pub fn run(cli: Cli) -> crate::error::Result<u8> {
-    match cli.command {}
+    match cli.command {
+        Command::Evaluate(args) => evaluate::run(&args),
+    }
 }

@@ -1,1 +1,14 @@
-//! Placeholder until its first file.
+//! Files as they exist in the world: reading and writing, with the file and the line in every complaint.
+//!
+//! Strict where data would be lost, tolerant where real files are merely odd. Knows nothing of features or networks.
+
+pub mod atoms;
+pub mod cif;
+pub mod mmcif;
+pub mod mmcif_polymers;
+pub mod modelcif;
+pub mod pdb;
+pub mod pdb_write;
+pub mod seqres;
+pub mod structure;
+pub mod text;

@@ -3,3 +3,5 @@
 //! [`golden`] reads a case and `rules` holds every tolerance. Each other file runs the modules of one group.
 
 pub mod golden;
+pub mod host_files;
+pub mod host_structure;

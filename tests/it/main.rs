@@ -1,1 +1,6 @@
 //! One test binary.
+
+mod protein_files;
+mod protein_goldens;
+mod protein_metrics;
+mod shared;

@@ -1,0 +1,169 @@
+//! Structure files as they exist in the world: what becomes of each, and that nothing is lost on the way.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyfold::error::Result;
+use anyfold::io::{mmcif, modelcif, pdb, pdb_write, structure, text};
+use anyfold::protein::structure::{Chain, Structure};
+use serde_json::Value;
+
+use crate::shared::shared;
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&text::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn every_training_chain_comes_out_as_stated() {
+    let Some(data) = shared("data") else { return };
+    let set = json(&data.join("train_set.json"));
+    let chains = set["chains"].as_array().unwrap();
+    let mut read: BTreeMap<&str, Structure> = BTreeMap::new();
+    for c in chains {
+        let file = c["file"].as_str().unwrap();
+        let s = read.entry(file).or_insert_with(|| mmcif::read(data.join(file)).unwrap());
+        let id = c["id"].as_str().unwrap();
+        let chain = s.chain(c["chain_auth"].as_str()).unwrap();
+        assert_eq!(chain.sequence, c["sequence"].as_str().unwrap(), "{id}");
+        assert_eq!(chain.len() as u64, c["length"].as_u64().unwrap(), "{id}");
+        assert_eq!(chain.label_id, c["chain_label"].as_str().unwrap(), "{id}");
+        assert_eq!(chain.entity, c["entity"].as_str().unwrap(), "{id}");
+        assert_eq!(chain.n_observed() as u64, c["n_residues_observed"].as_u64().unwrap(), "{id}");
+        let backbone = c["backbone_observed"].as_f64().unwrap();
+        assert!(
+            (chain.backbone_observed() - backbone).abs() < 6e-4,
+            "{id}: {} of the backbone, stated {backbone}",
+            chain.backbone_observed()
+        );
+        assert_eq!(s.resolution, c["resolution"].as_f64(), "{id}");
+        assert_eq!(s.release_date.as_deref(), c["release_date"].as_str(), "{id}");
+        assert_eq!(s.method, c["method"].as_str().unwrap().replace(';', ",").to_lowercase(), "{id}");
+    }
+    assert_eq!(chains.len(), 131);
+    for c in set["extra_pdb_chains"].as_array().unwrap() {
+        let id = c["id"].as_str().unwrap();
+        let s = pdb::read(data.join(c["file"].as_str().unwrap())).unwrap();
+        let chain = s.chain(None).unwrap();
+        assert_eq!(chain.sequence, c["sequence_from_atoms"].as_str().unwrap(), "{id}");
+        assert_eq!(chain.n_observed() as u64, c["length_observed"].as_u64().unwrap(), "{id}");
+    }
+}
+
+/// The index was made with other programs.
+#[test]
+fn every_deposited_entry_comes_out_as_indexed() {
+    let Some(data) = shared("data") else { return };
+    let index = text::read_string(data.join("structures/INDEX.tsv")).unwrap();
+    let mut entries = 0;
+    for row in index.lines().skip(1) {
+        let c: Vec<&str> = row.split('\t').collect();
+        let (id, file, method, resolution, release, chains) = (c[0], c[1], c[2], c[3], c[4], c[7]);
+        entries += 1;
+        let s = match mmcif::read(data.join(file)) {
+            Ok(s) => s,
+            Err(e) => {
+                assert!(chains.is_empty(), "{id}: {e}");
+                assert!(e.to_string().contains("no protein chain"), "{id}: {e}");
+                continue;
+            }
+        };
+        assert_eq!(s.method, method.to_lowercase().replace(';', ","), "{id}");
+        assert_eq!(s.resolution, resolution.parse().ok(), "{id}");
+        assert_eq!(s.release_date.as_deref().unwrap_or(""), release, "{id}");
+        let mut ours: Vec<_> = s.chains.iter().map(|c| (c.id.clone(), c.len(), c.backbone_observed())).collect();
+        for stated in chains.split(' ') {
+            let parts: Vec<&str> = stated.split(':').collect();
+            let (length, backbone): (usize, f64) = (parts[1].parse().unwrap(), parts[2].parse().unwrap());
+            let found = ours.iter().position(|(id, n, b)| id == parts[0] && *n == length && (b - backbone).abs() < 6e-4);
+            let found = found.unwrap_or_else(|| panic!("{id}: {stated} is not among {ours:?}"));
+            ours.remove(found);
+        }
+        assert!(ours.is_empty(), "{id}: {ours:?} are not in the index");
+    }
+    assert_eq!(entries, 152);
+}
+
+fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() { files_below(&path, found) } else { found.push(path) }
+    }
+}
+
+fn outcome(root: &Path, read: &Result<Structure>) -> String {
+    match read {
+        Ok(s) => {
+            let chains = s.chains.iter().map(|c| format!("{}:{}/{}", c.id, c.n_observed(), c.len()));
+            format!("read\t{}", chains.collect::<Vec<_>>().join(" "))
+        }
+        Err(e) => format!("refused\t{}", e.to_string().replace(&format!("{}/", root.display()), "")),
+    }
+}
+
+/// The table `structure_outcomes.tsv` says of every file whether it is read (chain:observed/length) or refused, with the message.
+#[test]
+fn the_table_of_outcomes_holds() {
+    let Some(data) = shared("data") else { return };
+    let mut files = Vec::new();
+    files_below(&data.join("structures"), &mut files);
+    files_below(&data.join("predictions"), &mut files);
+    let mut table = String::new();
+    let mut n_refused = 0;
+    for path in files.iter().filter(|p| p.extension().is_none_or(|e| e != "tsv")) {
+        let read = structure::read(path);
+        if let Err(e) = &read {
+            n_refused += 1;
+            let name = path.strip_prefix(&data).unwrap().display().to_string();
+            let message = e.to_string();
+            let after = message.split(&name).nth(1).unwrap_or_else(|| panic!("{message} does not name {name}"));
+            let line = after.strip_prefix(':').and_then(|rest| rest.split(':').next()).and_then(|n| n.parse::<usize>().ok());
+            assert!(line.is_some_and(|l| l > 0), "{message} names no line");
+        }
+        table += &format!("{}\t{}\n", path.strip_prefix(&data).unwrap().display(), outcome(&data, &read));
+    }
+    println!("{table}{} files, {n_refused} refused", files.len());
+    let expected = include_str!("structure_outcomes.tsv");
+    for (ours, stated) in table.lines().zip(expected.lines().filter(|l| !l.starts_with('#'))) {
+        assert_eq!(ours, stated);
+    }
+    assert_eq!(table.lines().count(), expected.lines().filter(|l| !l.starts_with('#')).count());
+}
+
+/// Written and read again, a chain keeps its sequence, its numbers, its atoms, its coordinates (to the format's 0.001) and its confidences.
+fn assert_same(ours: &Chain, back: &Chain, name: &str) {
+    assert_eq!((&ours.sequence, &ours.id), (&back.sequence, &back.id), "{name}");
+    assert_eq!(ours.mask, back.mask, "{name}");
+    for (a, b) in ours.sites.iter().zip(&back.sites) {
+        assert_eq!(a.number.map(|n| (n.value, n.insertion)), b.number.map(|n| (n.value, n.insertion)), "{name}");
+    }
+    let close = |a: &[f32], b: &[f32], t: f32| a.iter().zip(b).all(|(x, y)| (x - y).abs() <= t);
+    assert!(close(ours.positions.as_flattened().as_flattened(), back.positions.as_flattened().as_flattened(), 0.00051), "{name}");
+    assert!(close(ours.b_factors.as_flattened(), back.b_factors.as_flattened(), 0.0051), "{name}");
+}
+
+#[test]
+fn predictions_survive_both_formats() {
+    let Some(data) = shared("data") else { return };
+    let mut files = Vec::new();
+    files_below(&data.join("predictions"), &mut files);
+    let mut done = 0;
+    for path in files {
+        let Ok(s) = structure::read(&path) else { continue };
+        let name = path.display().to_string();
+        let chains: Vec<&Chain> = s.chains.iter().collect();
+        let written = pdb_write::to_pdb(&chains).unwrap();
+        let back = pdb::parse_structure(written.as_bytes(), Path::new("written.pdb")).unwrap();
+        assert_eq!(back.chains.len(), chains.len(), "{name}");
+        chains.iter().zip(&back.chains).for_each(|(a, b)| assert_same(a, b, &name));
+        let prediction = modelcif::Prediction { id: "t", title: "a 'title'", model_name: "model_1", chains: &chains, ptm: Some(0.5) };
+        let written = modelcif::to_modelcif(&prediction);
+        assert_eq!(written, modelcif::to_modelcif(&prediction));
+        let back = mmcif::parse_structure(&written, Path::new("written.cif")).unwrap();
+        assert_eq!(back.chains.len(), chains.len(), "{name}");
+        chains.iter().zip(&back.chains).for_each(|(a, b)| assert_same(a, b, &name));
+        done += 1;
+    }
+    assert!(done >= 15, "only {done} predictions were read");
+}
