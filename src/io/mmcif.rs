@@ -147,7 +147,9 @@ fn group_atoms<'a>(table: &'a Table<'a>, path: &Path) -> Result<Vec<AtomGroup<'a
         if matches!(component, "HOH" | "DOD" | "WAT") {
             continue;
         }
-        let key = (table.at(row, columns.label_chain).text, table.at(row, columns.author_chain).text);
+        // Where one of the two ids is left open, the other stands in for it.
+        let (label, author) = (table.at(row, columns.label_chain), table.at(row, columns.author_chain));
+        let key = (label.known().or(author.known()).unwrap_or("."), author.known().or(label.known()).unwrap_or("."));
         let group = *by_id.entry(key).or_insert_with(|| {
             let entity = columns.entity.and_then(|c| table.at(row, c).known());
             groups.push(AtomGroup { label_id: key.0, author_id: key.1, entity, atoms: Vec::new() });
