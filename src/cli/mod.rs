@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod data;
 pub mod evaluate;
+pub mod stop;
 
 /// AlphaFold 2 training and prediction on any GPU.
 #[derive(Debug, Parser)]
@@ -16,6 +18,9 @@ pub struct Cli {
 /// The subcommands, one file each.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Data sets and features.
+    #[command(subcommand)]
+    Data(data::Data),
     /// Compare a predicted structure with a reference.
     Evaluate(evaluate::Evaluate),
 }
@@ -23,6 +28,7 @@ pub enum Command {
 /// Runs the command line and gives the exit status: 0 done, 1 some of the work failed, 2 refused.
 pub fn run(cli: Cli) -> crate::error::Result<u8> {
     match cli.command {
+        Command::Data(command) => data::run(command),
         Command::Evaluate(args) => evaluate::run(&args),
     }
 }

@@ -2,13 +2,19 @@
 //!
 //! Strict where data would be lost, tolerant where real files are merely odd. Knows nothing of features or networks.
 
+pub mod a3m;
 pub mod atoms;
 pub mod cif;
+pub mod fasta;
 pub mod mmcif;
 pub mod mmcif_polymers;
 pub mod modelcif;
+pub mod msa;
+pub mod npz;
 pub mod pdb;
 pub mod pdb_write;
 pub mod seqres;
+pub mod stockholm;
+pub mod stockholm_text;
 pub mod structure;
 pub mod text;

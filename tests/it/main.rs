@@ -1,5 +1,9 @@
 //! One test binary.
 
+mod damaged_files;
+mod data_files;
+mod data_goldens;
+mod data_set;
 mod protein_files;
 mod protein_goldens;
 mod protein_metrics;

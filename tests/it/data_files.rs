@@ -1,0 +1,95 @@
+//! Every real alignment and sequence file is read, or refused with a message that names file and line.
+
+use std::path::{Path, PathBuf};
+
+use anyfold::data::alignment::Alignment;
+use anyfold::data::layout::{Kind, kind};
+use anyfold::error::Error;
+use anyfold::io::{fasta, msa};
+
+use crate::shared::shared;
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for item in std::fs::read_dir(folder).unwrap() {
+        let path = item.unwrap().path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
+/// Files that are refused, with the place and a part of the reason.
+const REFUSED: [(&str, usize, &str); 2] = [
+    ("T1201/T1201.a3m", 3, "row 2 `seq_0` has 50 columns and the query `query` has 210"),
+    ("misc_sto/a3m_no_realign.a3m", 7, "has 255 columns and the query `query_A/1-253` has 256"),
+];
+
+#[test]
+fn every_alignment_is_read_or_refused_by_line() {
+    let Some(root) = shared("data/msas") else { return };
+    let mut outcome = Vec::new();
+    for file in files_below(&root).iter().filter(|f| kind(f).is_some() && !f.to_string_lossy().contains(".hhr")) {
+        let name = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+        let refused = REFUSED.iter().find(|r| name == r.0);
+        match (msa::read_all(file), refused) {
+            (Ok(all), None) => {
+                let rows: usize = all.iter().map(|m| m.n_seq()).sum();
+                // hmmsearch's output has another sequence first; all others stack.
+                if kind(file) != Some(Kind::Hits) {
+                    all.iter().for_each(|m| assert!(Alignment::stack(std::slice::from_ref(m)).unwrap().0.n_seq() >= 1));
+                }
+                outcome.push(format!("{name}: {rows} rows in {}", all.len()));
+            }
+            (Err(e @ Error::Format { line, .. }), Some((_, at, why))) => {
+                assert!(line == Some(*at) && e.to_string().contains(why), "{e}");
+                outcome.push(format!("{name}: refused: {e}"));
+            }
+            (Ok(_), Some(_)) => panic!("{name} was read and should be refused"),
+            (Err(e), _) => panic!("{name}: {e}"),
+        }
+    }
+    println!("{}", outcome.join("\n"));
+    assert!(outcome.len() > 180, "only {} alignment files", outcome.len());
+}
+
+#[test]
+fn depths_are_those_of_the_list() {
+    let Some(list) = shared("data/train_set.json") else { return };
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&list).unwrap()).unwrap();
+    let mut compared = 0;
+    for chain in json["chains"].as_array().unwrap() {
+        for (path, depth) in chain["msa_depth"].as_object().into_iter().flatten() {
+            let file = list.with_file_name(path);
+            let msa = msa::read_for(&file, chain["sequence"].as_str().unwrap().as_bytes()).unwrap();
+            assert_eq!(msa.n_seq() as u64, depth.as_u64().unwrap(), "{path}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 100, "{compared}");
+}
+
+#[test]
+fn every_fasta_file_is_read() {
+    let Some(root) = shared("data/fasta") else { return };
+    let is_fasta = |f: &&PathBuf| [".fasta", ".fa"].iter().any(|s| anyfold::io::text::plain_name(f).ends_with(s));
+    let files = files_below(&root);
+    let count = |f: &PathBuf| (f.file_name().unwrap().to_string_lossy().into_owned(), fasta::read(f).unwrap().len());
+    let counts: Vec<_> = files.iter().filter(is_fasta).map(count).collect();
+    println!("{counts:?}");
+    assert!(counts.contains(&("combined.fasta.gz".to_owned(), 118_344)));
+    assert!(counts.contains(&("globins45.fa".to_owned(), 45)));
+}
+
+#[test]
+fn another_query_is_refused_by_residue() {
+    let Some(file) = shared("data/msas/hemoglobin_AB/pair.a3m.gz") else { return };
+    let all = msa::read_all(&file).unwrap();
+    assert_eq!(all.iter().map(|m| m.width).collect::<Vec<_>>(), [141, 146]);
+    let second = all[1].query();
+    assert_eq!(msa::read_for(&file, &second).unwrap(), all[1]);
+    let mut other = all[0].query();
+    other[9] = b'W';
+    let e = msa::read_for(&file, &other).unwrap_err().to_string();
+    assert!(e.contains("pair.a3m.gz") && e.contains("residue 10"), "{e}");
+}

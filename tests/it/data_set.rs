@@ -1,0 +1,141 @@
+//! Data sets: what goes in comes out, runs add only what changed, examples do not depend on threads.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyfold::data::features::FeatureConfig;
+use anyfold::data::loader::{Loader, LoaderConfig};
+use anyfold::data::policy::{Filter, Mix, Part};
+use anyfold::data::prepare::{Options, Report, prepare};
+use anyfold::data::set::Set;
+
+use crate::shared::shared;
+
+fn run(dir: &Path, out: &Path, options: &Options) -> Report {
+    prepare(dir, out, options, &|_, _| {}, &AtomicBool::new(false)).unwrap()
+}
+
+fn config(threads: usize) -> LoaderConfig {
+    LoaderConfig { features: FeatureConfig::training(64, 16, 32), seed: 5, first: 0, batch: 2, max_passes: 4, threads, queue: 3 }
+}
+
+#[test]
+fn train_set_holds_what_its_list_states() {
+    let (Some(data), Some(list)) = (shared("data"), shared("data/train_set.json")) else { return };
+    let out = tempfile::tempdir().unwrap();
+    let report = run(&data, out.path(), &Options::default());
+    assert_eq!((report.added, report.kept, report.skipped), (131, 0, vec![]));
+    let set = Set::open(out.path()).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(list).unwrap()).unwrap();
+    for chain in json["chains"].as_array().unwrap() {
+        let i = set.find(chain["id"].as_str().unwrap()).unwrap();
+        let (entry, example) = (&set.entries()[i], set.example(i).unwrap());
+        assert_eq!(entry.sequence, chain["sequence"].as_str().unwrap(), "{}", entry.id);
+        assert_eq!(entry.length as u64, chain["length"].as_u64().unwrap(), "{}", entry.id);
+        assert_eq!(entry.observed as u64, chain["n_residues_observed"].as_u64().unwrap(), "{}", entry.id);
+        assert!((entry.backbone_observed - chain["backbone_observed"].as_f64().unwrap()).abs() < 6e-4, "{}", entry.id);
+        assert_eq!(entry.resolution, chain["resolution"].as_f64(), "{}", entry.id);
+        assert_eq!(entry.release_date.as_deref(), chain["release_date"].as_str(), "{}", entry.id);
+        assert_eq!(entry.cluster, chain["cluster30"].as_str().unwrap(), "{}", entry.id);
+        assert_eq!((example.alignment.n_seq(), example.n_res()), (entry.n_seq, entry.length));
+        assert!(chain["msa"].as_array().unwrap().is_empty() == (entry.n_seq == 1), "{}", entry.id);
+        let labels = example.labels.unwrap();
+        let seen = labels.mask.iter().filter(|m| m.contains(&1.0)).count();
+        assert!(seen <= entry.observed && seen > 0, "{}", entry.id);
+    }
+    let again = run(&data, out.path(), &Options::default());
+    assert_eq!((again.added, again.kept), (0, 131));
+    threads_do_not_matter(out.path());
+}
+
+/// The same examples from one worker and from three, and from the middle of a run.
+fn threads_do_not_matter(set: &Path) {
+    let mix = Arc::new(Mix::open(&[Part { set: set.to_path_buf(), share: 1.0, filter: Filter::default() }]).unwrap());
+    let take = |config: LoaderConfig, n: usize| {
+        let mut loader = Loader::new(mix.clone(), config).unwrap();
+        let all: Vec<_> = (0..n).map(|_| loader.next().unwrap()).collect();
+        assert_eq!(loader.report().given, n as u64);
+        all
+    };
+    let one = take(config(1), 8);
+    assert_eq!(one, take(config(3), 8));
+    assert_eq!(one[5..], take(LoaderConfig { first: 5, ..config(2) }, 3));
+    assert!(one.iter().zip(&one[1..]).any(|(a, b)| a.features.id != b.features.id));
+    for pair in one.chunks(2) {
+        assert_eq!(pair[0].features.passes.len(), pair[1].features.passes.len());
+    }
+}
+
+#[test]
+fn folders_are_scanned_damage_is_listed_and_changes_are_made_anew() {
+    let (Some(cif), Some(sto)) = (shared("goldens/data/files/2q2k.cif"), shared("goldens/data/files/2q2k_A_uniprot_hits.sto")) else {
+        return;
+    };
+    let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let put = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    put("mmcif/2q2k.cif", &std::fs::read(&cif).unwrap());
+    put("mmcif/1bad.cif", &std::fs::read(&cif).unwrap()[..5000]);
+    put("alignments/2q2k_A/bfd_uniclust_hits.sto", &std::fs::read(&sto).unwrap());
+    put("alignments/2q2k_B/bfd_uniclust_hits.a3m", b">q\nMGSS\n>r\nMG\n");
+    let options = Options::default();
+    let report = run(dir.path(), out.path(), &options);
+    assert_eq!(report.added, 1);
+    let skipped: Vec<_> = report.skipped.iter().map(|s| (s.what.as_str(), s.why.as_str())).collect();
+    assert!(skipped.iter().any(|s| s.0 == "2q2k_B" && s.1.contains("bfd_uniclust_hits.a3m:3")), "{skipped:?}");
+    assert!(skipped.iter().any(|s| s.0.contains("1bad") && s.1.contains("1bad.cif")), "{skipped:?}");
+    let set = Set::open(out.path()).unwrap();
+    assert_eq!((set.entries().len(), set.entries()[0].n_seq > 1), (1, true));
+    let n_seq = set.entries()[0].n_seq;
+    let first = set.example(0).unwrap();
+
+    // A changed alignment is read again; the set's other bytes stay as they are.
+    let shorter = anyfold::io::stockholm_text::truncate(&std::fs::read_to_string(&sto).unwrap(), 3);
+    put("alignments/2q2k_A/bfd_uniclust_hits.sto", shorter.as_bytes());
+    assert_eq!(run(dir.path(), out.path(), &options).added, 1);
+    let second = Set::open(out.path()).unwrap();
+    assert!(second.entries()[0].n_seq < n_seq && second.entries()[0].shard == 1);
+    assert_eq!(set.example(0).unwrap(), first);
+
+    // A damaged shard is noticed.
+    let shard = out.path().join("part-00001.bin");
+    let mut bytes = std::fs::read(&shard).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&shard, bytes).unwrap();
+    let e = Set::open(out.path()).unwrap().example(0).unwrap_err().to_string();
+    assert!(e.contains("checksum of `2q2k_A`") && e.contains("part-00001.bin"), "{e}");
+    std::fs::write(&shard, b"").unwrap();
+    assert!(Set::open(out.path()).unwrap_err().to_string().contains("cut off"));
+}
+
+#[test]
+fn mixes_draw_by_share_cluster_and_length() {
+    let Some(data) = shared("data") else { return };
+    let out = tempfile::tempdir().unwrap();
+    run(&data, out.path(), &Options::default());
+    let part = |share| Part { set: out.path().to_path_buf(), share, filter: Filter { split: Some("train".into()), ..Filter::default() } };
+    let mix = Mix::open(&[part(1.0), part(3.0)]).unwrap();
+    assert_eq!(mix.n_chains(), 222);
+    let n = 40_000;
+    let mut second = 0;
+    let mut clusters = std::collections::HashMap::new();
+    for example in 0..n {
+        let (set, chain) = mix.draw(1, example);
+        second += u64::from(set == 1);
+        *clusters.entry(mix.sets[set].entries()[chain].cluster.clone()).or_insert(0u64) += 1;
+    }
+    // Four standard deviations.
+    assert!((second as f64 - 0.75 * n as f64).abs() < 4.0 * (n as f64 * 0.75 * 0.25).sqrt());
+    // Each cluster counts as its members' mean length weight, here 1/2 (up to 256 residues) to 3/4 (384).
+    let total: u64 = clusters.values().sum();
+    let share = 1.0 / clusters.len() as f64;
+    for (cluster, count) in &clusters {
+        let got = *count as f64 / total as f64;
+        assert!(got > 0.6 * share && got < 1.9 * share, "{cluster}: {got:.4} for a share of about {share:.4}");
+    }
+}
