@@ -204,8 +204,8 @@ fn run_inspect(args: Inspect) -> Result<u8> {
     let Some(chain) = args.chain else {
         let filter = Filter::default();
         println!(
-            "{:<12} {:>6} {:>8} {:>6} {:>7} {:>6}  {:<11} {:<10} {}",
-            "chain", "length", "observed", "rows", "templ.", "res.", "released", "split", "cluster"
+            "{:<12} {:>6} {:>8} {:>6} {:>7} {:>6}  {:<11} {:<10} cluster",
+            "chain", "length", "observed", "rows", "templ.", "res.", "released", "split"
         );
         for e in set.entries() {
             let resolution = e.resolution.map_or("-".into(), |r| format!("{r:.2}"));

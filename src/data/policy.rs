@@ -53,7 +53,7 @@ impl Filter {
 
 /// How likely a chain of this length is kept when drawn: `max(min(length, 512), 256) / 512`.
 pub fn length_weight(length: usize) -> f64 {
-    length.min(512).max(256) as f64 / 512.0
+    length.clamp(256, 512) as f64 / 512.0
 }
 
 /// One set's share of a mix.

@@ -64,7 +64,7 @@ pub struct Report {
 /// What became of one chain or file.
 enum Outcome {
     Made(Box<Entry>, Vec<u8>),
-    Kept(String),
+    Kept,
     Skipped(Skipped),
 }
 
@@ -123,7 +123,7 @@ pub fn prepare(folder: &Path, out: &Path, options: &Options, progress: &dyn Fn(u
                     report.added += 1;
                     writer.add(*entry, &bytes)?;
                 }
-                Outcome::Kept(_) => report.kept += 1,
+                Outcome::Kept => report.kept += 1,
                 Outcome::Skipped(skipped) => report.skipped.push(skipped),
             }
         }
@@ -188,7 +188,7 @@ impl Job<'_> {
             let same = old.recipe == self.recipe(&unit.structure, wanted)
                 && old.inputs.len() == files.len()
                 && files.iter().zip(&old.inputs).all(|(f, i)| self.name(f) == i.path && is_unchanged(f, i));
-            same.then(|| Outcome::Kept(wanted.id.clone()))
+            same.then_some(Outcome::Kept)
         };
         if !unit.chains.is_empty() {
             return unit.chains.iter().map(fresh).collect();

@@ -20,13 +20,15 @@ pub fn write(path: impl AsRef<Path>, tensors: &BTreeMap<String, HostTensor>, str
     let mut archive = NpzWriter::new(&mut buffer);
     for (name, tensor) in tensors {
         let shape: Vec<u64> = tensor.shape.iter().map(|&d| d as u64).collect();
-        let entry = archive.array(&name.replace('/', "."), Default::default()).map_err(failed)?;
+        let name = name.replace('/', ".");
         match &tensor.data {
             Data::F32(v) => {
+                let entry = archive.array(&name, Default::default()).map_err(failed)?;
                 let mut w = entry.default_dtype().shape(&shape).begin_nd().map_err(failed)?;
                 w.extend(v.iter().copied()).and_then(|()| w.finish()).map_err(failed)?;
             }
             Data::I32(v) => {
+                let entry = archive.array(&name, Default::default()).map_err(failed)?;
                 let mut w = entry.default_dtype().shape(&shape).begin_nd().map_err(failed)?;
                 w.extend(v.iter().copied()).and_then(|()| w.finish()).map_err(failed)?;
             }
