@@ -1,5 +1,6 @@
 //! `anyfold evaluate`: a predicted structure against a reference.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -35,18 +36,21 @@ pub fn run(args: &Evaluate) -> Result<u8> {
     let (p, r) = best_pair(&predicted, &reference, args.chain.as_deref())
         .map_err(|e| Error::Data(format!("{} and {}: {e}", args.predicted.display(), args.reference.display())))?;
     let result = compare(p, r)?;
-    print!("{}", table(&result));
     if let Some(path) = &args.json {
         let json = serde_json::to_string_pretty(&result).map_err(|e| Error::format(path, e.to_string()))?;
         text::write_whole(path, format!("{json}\n").as_bytes())?;
     }
-    Ok(0)
+    // Whoever reads may stop before the end (`| head`): that is no failure.
+    match std::io::stdout().write_all(table(&result).as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("standard output", e)),
+        _ => Ok(0),
+    }
 }
 
 fn table(c: &Comparison) -> String {
     let v = &c.violations;
     let mut out = format!(
-        "chain {} of the prediction against chain {} of the reference: {} of {} residues paired by {}, {:.1} % identical\n\n",
+        "chain `{}` of the prediction against chain `{}` of the reference: {} of {} residues paired by {}, {:.1} % identical\n\n",
         c.predicted_chain,
         c.reference_chain,
         c.n_paired,

@@ -8,6 +8,9 @@ use crate::error::{Error, Result};
 use crate::protein::letters::{atom37_slot, letter_of_component, restype_of_name};
 use crate::protein::structure::{Chain, Number, ResidueAtoms, Site};
 
+/// Atoms of one residue, hydrogens and alternative locations included; real residues have up to about two hundred.
+const MAX_ATOMS: usize = 1000;
+
 /// One atom record.
 #[derive(Debug, Clone, Copy)]
 pub struct RawAtom<'a> {
@@ -84,6 +87,10 @@ impl<'a> Place<'a> {
 
 /// The atoms of one component: of alternative locations, each atom takes the one with the highest occupancy, the first among equals.
 fn residue_atoms(atoms: &[&RawAtom], path: &Path, chain: &str, twice: &mut Twice) -> Result<ResidueAtoms> {
+    if let Some(atom) = atoms.get(MAX_ATOMS) {
+        let what = format!("residue {} {} in chain `{chain}` has more than {MAX_ATOMS} atoms", atom.component, atom.number);
+        return Err(Error::at_line(path, atom.line as usize, what));
+    }
     let mut chosen: [Option<&RawAtom>; 37] = [None; 37];
     for (i, atom) in atoms.iter().enumerate() {
         // Selenomethionine's selenium takes the place of methionine's sulphur.

@@ -8,6 +8,9 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
+/// Items of one category; real files have up to about a hundred.
+const MAX_COLUMNS: usize = 1000;
+
 /// One value as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Value<'a> {
@@ -154,10 +157,10 @@ impl<'a> Tokens<'a, '_> {
 
     /// A quote ends a value only before white space, so that `'a dog's life'` is one value.
     fn quoted(&mut self, quote: u8) -> Result<(Token<'a>, u32)> {
-        let line_end = self.end_of_line();
-        let inside = &self.text.as_bytes()[self.at + 1..line_end];
-        let closes = |i: &usize| inside[*i] == quote && inside.get(i + 1).is_none_or(|b| b.is_ascii_whitespace());
-        match (0..inside.len()).find(closes) {
+        let inside = &self.text.as_bytes()[self.at + 1..];
+        let ends = |i: usize| inside[i] == quote && inside.get(i + 1).is_none_or(|b| b.is_ascii_whitespace());
+        let stop = (0..inside.len()).find(|&i| inside[i] == b'\n' || ends(i));
+        match stop.filter(|&i| inside[i] == quote) {
             None => Err(Error::at_line(self.path, self.line as usize, format!("a value in {} has no end on its line", quote as char))),
             Some(length) => {
                 let text = &self.text[self.at + 1..self.at + 1 + length];
@@ -250,6 +253,9 @@ impl<'a> Parser<'a, '_> {
     fn add_single(&mut self, tag: &str, value: Value<'a>, line: u32) -> Result<()> {
         let (category, item) = split_tag(tag);
         let table = self.block().categories.entry(category).or_default();
+        if table.columns.len() >= MAX_COLUMNS {
+            return Err(self.wrong(line, format!("the category of `{tag}` has more than {MAX_COLUMNS} items")));
+        }
         let taken = table.columns.contains(&item);
         if taken || table.len() > 1 {
             return Err(self.wrong(line, format!("`{tag}` is given twice")));
@@ -272,6 +278,9 @@ impl<'a> Parser<'a, '_> {
         }
         let Some(((category, _), _)) = tags.first() else { return Err(self.wrong(loop_line, "`loop_` is followed by no tag".into())) };
         let category = category.clone();
+        if tags.len() > MAX_COLUMNS {
+            return Err(self.wrong(loop_line, format!("a loop of more than {MAX_COLUMNS} columns")));
+        }
         for (i, ((other, item), line)) in tags.iter().enumerate() {
             // Tags of small-molecule CIF have no category, so that any of them may stand in a loop.
             if *other != category && other != item {
@@ -285,7 +294,7 @@ impl<'a> Parser<'a, '_> {
         let mut table = Table { columns: tags.into_iter().map(|((_, item), _)| item).collect(), ..Table::default() };
         let mut last = loop_line;
         while let Some((Token::Value(value), line)) = pending {
-            if table.values.len() % width == 0 {
+            if table.values.len().is_multiple_of(width) {
                 table.lines.push(line);
             }
             table.values.push(value);

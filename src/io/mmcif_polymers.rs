@@ -1,11 +1,14 @@
 //! The polymer sequences of an mmCIF file and which of them are proteins (`_entity_poly_seq`, `_struct_asym`, `_chem_comp`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::cif::Block;
 use crate::error::{Error, Result};
 use crate::protein::letters::restype_of_name;
+
+/// Components at one place of a sequence; real crystals have up to three.
+const MAX_COMPONENTS: usize = 100;
 
 /// The sequence of one polymer entity.
 #[derive(Debug, Default)]
@@ -42,7 +45,7 @@ pub struct Polymers<'a> {
     by_entity: HashMap<&'a str, Polymer<'a>>,
     entity_of_chain: HashMap<&'a str, &'a str>,
     /// Entities that the file says are no polymers.
-    not_polymers: Vec<&'a str>,
+    not_polymers: HashSet<&'a str>,
 }
 
 /// What a file says of a chain.
@@ -84,6 +87,9 @@ impl<'a> Polymers<'a> {
             if place == next {
                 polymer.places.push(SequencePlace::default());
             }
+            if polymer.places[place].components.len() >= MAX_COMPONENTS {
+                return Err(Error::at_line(path, line, format!("more than {MAX_COMPONENTS} components at place {number} of a sequence")));
+            }
             polymer.places[place].components.push(table.at(row, component).text);
         }
         all.find_proteins(block);
@@ -121,7 +127,7 @@ impl<'a> Polymers<'a> {
         match self.by_entity.get(entity) {
             Some(polymer) if polymer.is_protein => ChainKind::Protein(polymer),
             Some(_) => ChainKind::Other,
-            None if self.not_polymers.contains(&entity) || !self.by_entity.is_empty() => ChainKind::Other,
+            None if self.not_polymers.contains(entity) || !self.by_entity.is_empty() => ChainKind::Other,
             None => ChainKind::Unknown,
         }
     }

@@ -52,7 +52,8 @@ pub fn to_modelcif(prediction: &Prediction) -> String {
         .collect();
     let mut cif = Cif(String::new());
     let id = quote(&short(prediction.id));
-    let block: String = short(prediction.id).chars().map(|c| if c.is_ascii_graphic() && c != '#' { c } else { '_' }).collect();
+    let block: String =
+        short(prediction.id).chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' }).collect();
     writeln!(cif.0, "data_{}\n#", if block.is_empty() { "model" } else { &block }).expect("writing to a string cannot fail");
     cif.items("entry", &[("id", &id)]);
     let title = quote(&short(prediction.title));

@@ -37,8 +37,8 @@ pub fn torsions(aatype: &[usize], positions: &[Positions37], mask: &[Mask37], pl
         positions.len()
     );
     let mut out = Torsions::default();
-    for i in 0..aatype.len() {
-        let restype = aatype[i].min(UNKNOWN);
+    for (i, &restype) in aatype.iter().enumerate() {
+        let restype = restype.min(UNKNOWN);
         let quads = atoms_of_torsions(restype, i);
         let mut row = [[0.0; 2]; 7];
         let mut alt = [[0.0; 2]; 7];

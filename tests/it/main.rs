@@ -4,6 +4,7 @@ mod damaged_files;
 mod data_files;
 mod data_goldens;
 mod data_set;
+mod evaluate_command;
 mod protein_files;
 mod protein_goldens;
 mod protein_metrics;

@@ -167,3 +167,74 @@ fn predictions_survive_both_formats() {
     }
     assert!(done >= 15, "only {done} predictions were read");
 }
+
+/// Damaged copies of real files: every one is read or refused with its name, none panics or hangs.
+#[test]
+fn damaged_files_are_read_or_refused() {
+    let Some(data) = shared("data") else { return };
+    let names = [
+        "structures/odd/multichain.pdbx",
+        "structures/odd/sample.cif",
+        "structures/odd/usage-example_KILLER.cif",
+        "structures/odd/1EN2_err.cif",
+        "structures/odd/4m4b-minimal-w-assembly.cif",
+        "structures/odd/testing.cif.gz",
+        "structures/pdb/dummy_insertions.pdb",
+        "structures/pdb/disordered.pdb",
+        "structures/pdb/pdb1gdr.ent",
+        "structures/pdb/1tii.pdb.gz",
+        "predictions/ranked_0.cif",
+    ];
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = move |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below.max(1) as u64) as usize
+    };
+    let alphabet = b"\0\n\r\t '\"#;_.?-+0123456789ABCDEFatomHETATMloop_data_\xff\xc3\xa9";
+    let (mut read, mut refused) = (0, 0);
+    for name in names {
+        let whole = text::read(data.join(name)).unwrap();
+        for _ in 0..60 {
+            let mut bytes = whole.clone();
+            match next(4) {
+                0 => bytes.truncate(next(whole.len())),
+                1 => {
+                    let (from, length) = (next(whole.len()), next(200));
+                    bytes.drain(from..(from + length).min(whole.len()));
+                }
+                2 => {
+                    let (from, to) = (next(whole.len()), next(whole.len()));
+                    let part = whole[from..(from + 300).min(whole.len())].to_vec();
+                    bytes.splice(to..to, part);
+                }
+                _ => {}
+            }
+            for _ in 0..next(4) {
+                let at = next(bytes.len());
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = alphabet[next(alphabet.len())];
+                }
+            }
+            let path = Path::new("damaged");
+            let lossy = String::from_utf8_lossy(&bytes);
+            for result in [pdb::parse_structure(&bytes, path), mmcif::parse_structure(&lossy, path)] {
+                match result {
+                    Ok(s) => {
+                        read += 1;
+                        let whole = |c: &Chain| c.sequence.len() == c.len() && c.mask.len() == c.len() && c.positions.len() == c.len();
+                        assert!(s.chains.iter().all(whole));
+                        assert!(s.chains.iter().all(|c| c.positions.as_flattened().as_flattened().iter().all(|x| x.is_finite())));
+                    }
+                    Err(e) => {
+                        refused += 1;
+                        assert!(e.to_string().starts_with("damaged:"), "{e}");
+                    }
+                }
+            }
+        }
+    }
+    println!("{read} read, {refused} refused");
+    assert!(read > 100 && refused > 100, "{read} read, {refused} refused");
+}

@@ -173,3 +173,62 @@ pub fn point_lddt(predicted: &[Option<DVec3>], reference: &[DVec3]) -> Lddt {
     }
     Lddt { global: all_sum / all_count, per_residue }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protein::letters::{atom37_slot, restype_of_letter};
+
+    /// Aspartates along a line, each as its CA, OD1 and OD2.
+    fn chain() -> (Vec<Positions37>, Vec<Mask37>) {
+        let slots = ["CA", "OD1", "OD2"].map(|n| atom37_slot(n).unwrap());
+        let residue = |i: usize| {
+            let (mut p, mut m) = ([[0.0; 3]; 37], [0.0; 37]);
+            for (slot, (dx, dy, dz)) in slots.into_iter().zip([(0.0, 0.0, 0.0), (0.0, 2.0, 0.0), (1.0, 0.0, 2.0)]) {
+                p[slot] = [4.0 * i as f32 + dx, dy, dz];
+                m[slot] = 1.0;
+            }
+            (p, m)
+        };
+        (0..4).map(residue).unzip()
+    }
+
+    fn score(predicted: &(Vec<Positions37>, Vec<Mask37>), present: impl Fn(usize) -> bool) -> Lddt {
+        let truth = chain();
+        let pairs: Vec<ResiduePair> = (0..4)
+            .map(|i| ResiduePair {
+                restype: restype_of_letter(b'D'),
+                predicted: present(i).then_some((&predicted.0[i], &predicted.1[i])),
+                reference: (&truth.0[i], &truth.1[i]),
+            })
+            .collect();
+        all_atom_lddt(&pairs)
+    }
+
+    #[test]
+    fn a_copy_is_perfect_and_exchanged_oxygens_are_forgiven() {
+        assert_eq!(score(&chain(), |_| true).global, 1.0);
+        let mut swapped = chain();
+        let [a, b] = ["OD1", "OD2"].map(|n| atom37_slot(n).unwrap());
+        swapped.0[2].swap(a, b);
+        assert_eq!(score(&swapped, |_| true).global, 1.0);
+    }
+
+    #[test]
+    fn what_the_prediction_lacks_counts_as_wrong() {
+        // Residue 3 is gone: of 6 residue pairs with 9 distances each, 3 are lost. All are within the cutoff.
+        let partial = score(&chain(), |i| i != 3);
+        assert!((partial.global - 0.5).abs() < 1e-12, "{}", partial.global);
+        assert_eq!(partial.per_residue[3], 0.0);
+        assert!((partial.per_residue[0] - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn both_point_forms_agree_where_nothing_is_missing() {
+        let reference: Vec<DVec3> = (0..20).map(|i| DVec3::new(f64::from(i) * 1.7, f64::from(i * i % 7), f64::from(i % 3) * 2.0)).collect();
+        let predicted: Vec<DVec3> = reference.iter().map(|p| *p * 1.1).collect();
+        let ours = point_lddt(&predicted.iter().copied().map(Some).collect::<Vec<_>>(), &reference);
+        let alphafolds = alphafold_lddt(&predicted, &reference, &[true; 20], CUTOFF);
+        assert!((ours.global - alphafolds.global).abs() < 1e-9 && ours.global < 0.95);
+    }
+}

@@ -73,9 +73,9 @@ fn rotate(a: &mut [[f64; 4]; 4], v: &mut [[f64; 4]; 4], p: usize, q: usize) {
     for row in a.iter_mut() {
         (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
     }
-    for k in 0..4 {
-        (a[p][k], a[q][k]) = (c * a[p][k] - s * a[q][k], s * a[p][k] + c * a[q][k]);
-    }
+    let (row_p, row_q) = (a[p], a[q]);
+    a[p] = std::array::from_fn(|k| c * row_p[k] - s * row_q[k]);
+    a[q] = std::array::from_fn(|k| s * row_p[k] + c * row_q[k]);
     for row in v.iter_mut() {
         (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
     }
