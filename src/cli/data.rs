@@ -1,7 +1,7 @@
 //! `anyfold data`: make data sets, look into them, write the features of one example.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,14 +11,16 @@ use serde_json::json;
 use crate::data::alignment::Alignment;
 use crate::data::alphabet;
 use crate::data::distill::Rules;
-use crate::data::draws::Keyed;
-use crate::data::example::Example;
+use crate::data::draws::{Draws, Keyed, Purpose};
+use crate::data::example::{Example, Labels, Template};
 use crate::data::features::{self, FeatureConfig};
 use crate::data::full::{self, Size};
 use crate::data::loader::{Loader, LoaderConfig};
 use crate::data::policy::{Filter, Mix, Part};
 use crate::data::prepare::{self, Options};
-use crate::data::set::Set;
+use crate::data::set::index::Entry;
+use crate::data::set::writer::Writer;
+use crate::data::set::{Set, codec};
 use crate::data::ship;
 use crate::error::{Error, Result};
 use crate::io::{fasta, msa, npz, text};
@@ -129,8 +131,8 @@ pub struct Features {
 /// Options of `data bench`.
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// The data set.
-    set: PathBuf,
+    /// The data set; without one a made-up set of 8 chains of 384 residues with 4,000 rows and 4 templates each.
+    set: Option<PathBuf>,
     /// Examples to prepare.
     #[arg(long, default_value_t = 100)]
     examples: u64,
@@ -283,7 +285,15 @@ fn read_example(path: &PathBuf, msas: &[PathBuf]) -> Result<Example> {
 }
 
 fn run_bench(args: Bench) -> Result<u8> {
-    let part = Part { set: args.set.clone(), share: 1.0, filter: Filter { min_rows: args.min_rows, ..Filter::default() } };
+    let made_up = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
+    let set = match args.set {
+        Some(set) => set,
+        None => {
+            made_up_set(made_up.path())?;
+            made_up.path().to_path_buf()
+        }
+    };
+    let part = Part { set, share: 1.0, filter: Filter { min_rows: args.min_rows, ..Filter::default() } };
     let mix = Arc::new(Mix::open(&[part])?);
     let mut features = FeatureConfig::training(args.size[0], args.size[1], args.size[2]);
     if let Some(rules) = features.training.as_mut().filter(|_| args.all_rows) {
@@ -323,6 +333,34 @@ fn run_bench(args: Bench) -> Result<u8> {
                  "passes": passes, "bytes": bytes, "peak_memory": peak_memory(), "waited_s": report.waited_s }),
     )?;
     Ok(0)
+}
+
+/// Chains as large as training's usual ones, of random residues: rows keep a residue of the query at 2 of 3 places.
+fn made_up_set(folder: &Path) -> Result<()> {
+    const N_RES: usize = 384;
+    const N_SEQ: usize = 4000;
+    let mut writer = Writer::open(folder)?;
+    for chain in 0..8 {
+        let draws = Keyed::new(0, chain);
+        let draw = |purpose, i: usize, n| draws.below(0, purpose, i as u64, n) as u8;
+        let aatype: Vec<u8> = (0..N_RES).map(|i| draw(Purpose::Chain, i, 20)).collect();
+        let mut alignment = Alignment { n_res: N_RES, ..Alignment::default() };
+        for row in 0..N_SEQ {
+            let kind = |i: usize| if row == 0 || draw(Purpose::Clamp, i, 3) > 0 { aatype[i % N_RES] } else { draw(Purpose::Chain, i, 22) };
+            alignment.rows.extend((row * N_RES..(row + 1) * N_RES).map(kind));
+            let deletions: Vec<u16> = (0..N_RES).map(|i| u16::from(row > 0 && draw(Purpose::Passes, row * N_RES + i, 30) == 0)).collect();
+            alignment.deletions.push_dense(&deletions);
+        }
+        let (positions, mask) = (vec![[[1.0; 3]; 37]; N_RES], vec![[1.0; 37]; N_RES]);
+        let template = Template { aatype: aatype.clone(), positions: positions.clone(), mask: mask.clone(), ..Template::default() };
+        let labels = Some(Labels { positions, mask, resolution: 2.0, is_distillation: false });
+        let residue_index = (0..N_RES as i32).collect();
+        let example = Example { id: String::new(), aatype, residue_index, alignment, templates: vec![template; 4], labels };
+        let id = format!("chain{chain}");
+        let entry = Entry { cluster: id.clone(), id, length: N_RES, n_seq: N_SEQ, resolution: Some(2.0), ..Entry::default() };
+        writer.add(entry, &codec::encode(&example))?;
+    }
+    writer.close_shard()
 }
 
 /// Bytes, where the system tells (Linux).

@@ -64,7 +64,7 @@ pub struct Report {
 /// What became of one chain or file.
 enum Outcome {
     Made(Box<Entry>, Vec<u8>),
-    Kept,
+    Kept(String),
     Skipped(Skipped),
 }
 
@@ -111,20 +111,18 @@ pub fn prepare(folder: &Path, out: &Path, options: &Options, progress: &dyn Fn(u
         incomplete: writer.index.skipped.iter().filter_map(|s| Some(s.what.rsplit_once('_')?.0.to_owned())).collect(),
     };
     let mut report = Report::default();
+    let mut given = HashMap::new();
     for (i, batch) in units.chunks(BATCH).enumerate() {
         if stop.load(Ordering::Relaxed) {
             report.stopped = true;
             break;
         }
         let outcomes: Vec<Vec<Outcome>> = batch.par_iter().map(|unit| job.unit(unit, stop)).collect();
-        for outcome in outcomes.into_iter().flatten() {
-            match outcome {
-                Outcome::Made(entry, bytes) => {
-                    report.added += 1;
-                    writer.add(*entry, &bytes)?;
+        for (unit, outcomes) in batch.iter().zip(outcomes) {
+            for outcome in outcomes {
+                if let Some(skipped) = report.take(&job, unit, outcome, &mut writer, &mut given)? {
+                    report.skipped.push(skipped);
                 }
-                Outcome::Kept => report.kept += 1,
-                Outcome::Skipped(skipped) => report.skipped.push(skipped),
             }
         }
         progress((i * BATCH + batch.len()).min(units.len()), units.len());
@@ -132,6 +130,37 @@ pub fn prepare(folder: &Path, out: &Path, options: &Options, progress: &dyn Fn(u
     writer.index.skipped = report.skipped.clone();
     writer.close_shard()?;
     Ok(report)
+}
+
+impl Report {
+    /// Counts an outcome and writes what was made. A chain that another file of this run has given already is skipped: the first file counts.
+    fn take(
+        &mut self,
+        job: &Job,
+        unit: &Unit,
+        outcome: Outcome,
+        writer: &mut Writer,
+        given: &mut HashMap<String, String>,
+    ) -> Result<Option<Skipped>> {
+        let id = match &outcome {
+            Outcome::Made(entry, _) => entry.id.clone(),
+            Outcome::Kept(id) => id.clone(),
+            Outcome::Skipped(skipped) => return Ok(Some(skipped.clone())),
+        };
+        let file = job.name(&unit.structure);
+        if let Some(first) = given.get(&id) {
+            return Ok(Some(Skipped { what: format!("{id} in {file}"), why: format!("{first} has given a chain of this name already") }));
+        }
+        given.insert(id, file);
+        match outcome {
+            Outcome::Made(entry, bytes) => {
+                self.added += 1;
+                writer.add(*entry, &bytes)?;
+            }
+            _ => self.kept += 1,
+        }
+        Ok(None)
+    }
 }
 
 /// Chain ids by line; the first id of a line names its cluster.
@@ -184,11 +213,11 @@ impl Job<'_> {
     fn unchanged(&self, unit: &Unit) -> Option<Vec<Outcome>> {
         let fresh = |wanted: &Wanted| {
             let old = self.old.get(&wanted.id)?;
-            let files = files_of(&unit.structure, wanted);
+            let files = self.files_of(&unit.structure, wanted);
             let same = old.recipe == self.recipe(&unit.structure, wanted)
                 && old.inputs.len() == files.len()
                 && files.iter().zip(&old.inputs).all(|(f, i)| self.name(f) == i.path && is_unchanged(f, i));
-            same.then_some(Outcome::Kept)
+            same.then(|| Outcome::Kept(wanted.id.clone()))
         };
         if !unit.chains.is_empty() {
             return unit.chains.iter().map(fresh).collect();
@@ -267,7 +296,7 @@ impl Job<'_> {
             n_seq: example.alignment.n_seq(),
             n_templates: example.templates.len(),
             recipe: self.recipe(path, wanted),
-            inputs: files_of(path, wanted).iter().map(|f| input(f, self.name(f))).collect::<Result<_>>()?,
+            inputs: self.files_of(path, wanted).iter().map(|f| input(f, self.name(f))).collect::<Result<_>>()?,
             ..Entry::default()
         })
     }
@@ -292,9 +321,15 @@ impl Job<'_> {
         self.clusters.get(&wanted.id.to_ascii_lowercase()).cloned().or_else(|| wanted.cluster.clone())
     }
 
+    /// The files that a chain is made of, its structure first.
+    fn files_of(&self, structure: &Path, wanted: &Wanted) -> Vec<PathBuf> {
+        let confidence = self.options.distillation.as_ref().map(|_| confidence_file(structure)).filter(|f| f.is_file());
+        std::iter::once(structure.to_path_buf()).chain(wanted.alignments.iter().cloned()).chain(confidence).collect()
+    }
+
     /// A digest of everything but the files' bytes that an entry depends on.
     fn recipe(&self, path: &Path, wanted: &Wanted) -> u32 {
-        let names: Vec<String> = files_of(path, wanted).iter().map(|f| self.name(f)).collect();
+        let names: Vec<String> = self.files_of(path, wanted).iter().map(|f| self.name(f)).collect();
         let all = (self.options, names, self.cluster(wanted), &wanted.split, &wanted.sequence);
         crc32fast::hash(&serde_json::to_vec(&all).expect("options are JSON"))
     }
@@ -305,11 +340,6 @@ impl Job<'_> {
     }
 }
 
-/// The files that a chain is made of, its structure first.
-fn files_of(structure: &Path, wanted: &Wanted) -> Vec<PathBuf> {
-    std::iter::once(structure.to_path_buf()).chain(wanted.alignments.iter().cloned()).collect()
-}
-
 /// A structure file's name without its suffixes, in lower case when it is a PDB id.
 fn entry_name(path: &Path) -> String {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -318,9 +348,13 @@ fn entry_name(path: &Path) -> String {
     if stem.len() == 4 { stem.to_ascii_lowercase() } else { stem.to_owned() }
 }
 
+fn confidence_file(structure: &Path) -> PathBuf {
+    structure.with_file_name(format!("{}.confidence.json", entry_name(structure)))
+}
+
 /// Per-residue distogram confidences beside a prediction: `NAME.confidence.json` with an array `distogram_confidence`.
 fn read_confidence(path: &Path) -> Result<Option<Vec<f64>>> {
-    let file = path.with_file_name(format!("{}.confidence.json", entry_name(path)));
+    let file = confidence_file(path);
     if !file.is_file() {
         return Ok(None);
     }

@@ -76,7 +76,7 @@ fn parse_structures(bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn alignments_never_panic(damages in prop::collection::vec(damage(), 1..8), which in 0..2usize) {

@@ -82,6 +82,35 @@ fn every_fasta_file_is_read() {
 }
 
 #[test]
+fn a_deep_alignment_is_read_whole() {
+    use std::fmt::Write;
+    let (n_seq, width) = (20_000, 400);
+    let letters = b"ACDEFGHIKLMNPQRSTVWY-acdef";
+    let mut text = String::from(">q\n");
+    let mut state = 1u64;
+    let mut inserted = 0;
+    for row in 0..n_seq {
+        let mut columns = 0;
+        while columns < width {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let letter = letters[(state >> 33) as usize % if row == 0 { 20 } else { 26 }];
+            columns += usize::from(!letter.is_ascii_lowercase());
+            inserted += u64::from(letter.is_ascii_lowercase());
+            text.push(letter as char);
+        }
+        write!(text, "\n>row{row}\n").unwrap();
+    }
+    text.truncate(text.rfind('>').unwrap());
+    let began = std::time::Instant::now();
+    let all = anyfold::io::a3m::parse(text.as_bytes(), Path::new("deep.a3m")).unwrap();
+    println!("{n_seq} rows of {width} columns in {:.3} s", began.elapsed().as_secs_f64());
+    assert_eq!((all.len(), all[0].n_seq(), all[0].width), (1, n_seq, width));
+    assert_eq!(all[0].deletions.iter().map(|&d| u64::from(d)).sum::<u64>(), inserted);
+    // Only a parser of quadratic cost takes this long, in any build.
+    assert!(began.elapsed().as_secs() < 20);
+}
+
+#[test]
 fn another_query_is_refused_by_residue() {
     let Some(file) = shared("data/msas/hemoglobin_AB/pair.a3m.gz") else { return };
     let all = msa::read_all(&file).unwrap();

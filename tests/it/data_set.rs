@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use anyfold::data::distill::Rules;
 use anyfold::data::features::FeatureConfig;
 use anyfold::data::loader::{Loader, LoaderConfig};
 use anyfold::data::policy::{Filter, Mix, Part};
@@ -111,6 +112,48 @@ fn folders_are_scanned_damage_is_listed_and_changes_are_made_anew() {
     assert!(e.contains("checksum of `2q2k_A`") && e.contains("part-00001.bin"), "{e}");
     std::fs::write(&shard, b"").unwrap();
     assert!(Set::open(out.path()).unwrap_err().to_string().contains("cut off"));
+}
+
+#[test]
+fn predictions_become_examples_by_their_confidence() {
+    let Some(predictions) = shared("data/predictions") else { return };
+    let out = tempfile::tempdir().unwrap();
+    let rules = Rules { min_length: 20, min_rows: 1, ..Rules::default() };
+    let report = run(&predictions, out.path(), &Options { distillation: Some(rules), ..Options::default() });
+    let skipped = |id: &str| report.skipped.iter().find(|s| s.what.starts_with(id)).map(|s| s.why.clone()).unwrap_or_default();
+    assert!(skipped("rosetta_model_A").contains("no pLDDT"));
+    assert!(skipped("ranked_0_A").contains("mean pLDDT of 65.2"));
+    let set = Set::open(out.path()).unwrap();
+    assert_eq!(set.entries().len(), report.added);
+    let i = set.find("AF-Q5VSL9-F1-model_v4_A").unwrap();
+    let (entry, example) = (&set.entries()[i], set.example(i).unwrap());
+    let labels = example.labels.unwrap();
+    assert!(entry.is_distillation && labels.is_distillation && labels.resolution == 0.0 && example.templates.is_empty());
+    // Exactly the residues whose CA line in the file says 50 or more are left.
+    let text = anyfold::io::text::read_string(predictions.join("AF-Q5VSL9-F1-model_v4.pdb.gz")).unwrap();
+    let plddt: Vec<f64> =
+        text.lines().filter(|l| l.starts_with("ATOM") && &l[12..16] == " CA ").map(|l| l[60..66].trim().parse().unwrap()).collect();
+    assert_eq!(plddt.len(), labels.mask.len());
+    assert!(plddt.iter().zip(&labels.mask).all(|(p, m)| (*p >= 50.0) == m.contains(&1.0)));
+    assert!(plddt.iter().any(|p| *p < 50.0) && plddt.iter().any(|p| *p >= 50.0));
+}
+
+#[test]
+fn distogram_confidence_beside_a_prediction_counts_before_plddt() {
+    let Some(file) = shared("data/predictions/AF-P01112-F1-model_v4.cif.gz") else { return };
+    let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::copy(&file, dir.path().join("p.cif.gz")).unwrap();
+    let confidence: Vec<f64> = (0..189).map(|i| if i < 10 { 0.49 } else { 0.5 }).collect();
+    std::fs::write(dir.path().join("p.confidence.json"), serde_json::json!({ "distogram_confidence": confidence }).to_string()).unwrap();
+    let rules = Rules { min_length: 20, min_rows: 1, ..Rules::default() };
+    let options = Options { distillation: Some(rules), ..Options::default() };
+    assert_eq!(run(dir.path(), out.path(), &options).added, 1);
+    let labels = Set::open(out.path()).unwrap().example(0).unwrap().labels.unwrap();
+    assert!(labels.mask.iter().enumerate().all(|(i, m)| m.contains(&1.0) == (i >= 10)));
+    std::fs::write(dir.path().join("p.confidence.json"), "{}").unwrap();
+    let damaged = tempfile::tempdir().unwrap();
+    let report = run(dir.path(), damaged.path(), &options);
+    assert!(report.skipped[0].why.contains("p.confidence.json: no array of numbers `distogram_confidence`"));
 }
 
 #[test]
