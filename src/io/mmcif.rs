@@ -29,6 +29,9 @@ pub fn parse_structure(text: &str, path: &Path) -> Result<Structure> {
     let block = found.ok_or_else(|| Error::at_line(path, end, "the file ends without atoms (`_atom_site`): not a structure"))?;
     let sites = block.table("atom_site").expect("the block was chosen for its atoms");
     let mut structure = header(block);
+    if structure.id.is_empty() {
+        structure.id = text::plain_name(path);
+    }
     if blocks.len() > 1 {
         structure.warnings.push(format!("{} data blocks; only `{}` is read", blocks.len(), block.name));
     }

@@ -45,6 +45,9 @@ pub struct Records<'a> {
 pub fn parse_structure(bytes: &[u8], path: &Path) -> Result<Structure> {
     let records = read_records(bytes, path)?;
     let mut structure = records.header;
+    if structure.id.is_empty() {
+        structure.id = text::plain_name(path);
+    }
     let end = text::lines(bytes).count().max(1);
     let n_atoms: usize = records.chains.iter().map(|c| c.places.len()).sum();
     if n_atoms == 0 {

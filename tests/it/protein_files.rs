@@ -238,3 +238,32 @@ fn damaged_files_are_read_or_refused() {
     println!("{read} read, {refused} refused");
     assert!(read > 100 && refused > 100, "{read} read, {refused} refused");
 }
+
+/// Three entries are there in both formats (the legacy 1ubq is another model): the readers must agree on everything that both can say.
+#[test]
+fn both_formats_of_an_entry_agree() {
+    let Some(data) = shared("data") else { return };
+    for (old, new) in
+        [("pdb/1EN2.pdb.gz", "mmcif/1en2.cif.gz"), ("pdb/1SSU_err.pdb.gz", "mmcif/1ssu.cif.gz"), ("pdb/2d7t.pdb.gz", "mmcif/2d7t.cif.gz")]
+    {
+        let old = pdb::read(data.join("structures").join(old)).unwrap();
+        let new = mmcif::read(data.join("structures").join(new)).unwrap();
+        assert_eq!(old.chains.len(), new.chains.len(), "{}", new.id);
+        for (a, b) in old.chains.iter().zip(&new.chains) {
+            let name = format!("{} {} {}", new.id, a.id, b.id);
+            // Legacy files may lack SEQRES; then only what was observed can be compared.
+            let rows = |c: &Chain| (0..c.len()).filter(|&i| c.sites[i].number.is_some()).collect::<Vec<_>>();
+            let (ra, rb) = (rows(a), rows(b));
+            assert_eq!(ra.len(), rb.len(), "{name}");
+            if a.has_full_sequence {
+                assert_eq!((&a.sequence, &ra), (&b.sequence, &rb), "{name}");
+            }
+            for (&i, &j) in ra.iter().zip(&rb) {
+                // The legacy 2d7t has Chothia's numbers, the deposit counts: names and atoms are compared, and numbers where they can be.
+                assert_eq!((&a.sites[i].name, a.mask[i]), (&b.sites[j].name, b.mask[j]), "{name} residue {i}");
+                assert!(a.sites[i].number == b.sites[j].number || new.id == "2D7T", "{name} residue {i}");
+                assert_eq!((a.positions[i], a.b_factors[i]), (b.positions[j], b.b_factors[j]), "{name} residue {i}");
+            }
+        }
+    }
+}
