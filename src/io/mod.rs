@@ -6,6 +6,8 @@ pub mod a3m;
 pub mod atoms;
 pub mod cif;
 pub mod fasta;
+pub mod hhr;
+pub mod hmmsearch;
 pub mod mmcif;
 pub mod mmcif_polymers;
 pub mod modelcif;
