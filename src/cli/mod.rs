@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 pub mod data;
 pub mod evaluate;
+pub mod search;
 pub mod stop;
 
 /// AlphaFold 2 training and prediction on any GPU.
@@ -23,6 +24,8 @@ pub enum Command {
     Data(data::Data),
     /// Compare a predicted structure with a reference.
     Evaluate(evaluate::Evaluate),
+    /// Search databases for alignments and templates.
+    Search(search::Search),
 }
 
 /// Runs the command line and gives the exit status: 0 done, 1 some of the work failed, 2 refused.
@@ -30,5 +33,6 @@ pub fn run(cli: Cli) -> crate::error::Result<u8> {
     match cli.command {
         Command::Data(command) => data::run(command),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Search(args) => search::run(&args),
     }
 }
