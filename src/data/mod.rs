@@ -22,3 +22,4 @@ pub mod prepare;
 pub mod raw;
 pub mod set;
 pub mod ship;
+pub mod templates;

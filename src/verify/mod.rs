@@ -7,3 +7,4 @@ pub mod golden;
 pub mod host_files;
 pub mod host_structure;
 pub mod replay;
+pub mod templates;

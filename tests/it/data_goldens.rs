@@ -5,13 +5,18 @@ use std::path::{Path, PathBuf};
 use anyfold::tensor::Data;
 use anyfold::verify::data::run;
 use anyfold::verify::golden::Golden;
+use anyfold::verify::host_structure::Outputs;
 use serde_json::Value;
 
 use crate::shared::shared;
 
-/// Integers and strings exact, floats within 1e-6 of the largest reference; every output of the case must have been made, and no other.
 fn check(case: &Golden) {
     let out = run(case).expect("a case of this group").unwrap_or_else(|e| panic!("{e}"));
+    compare(case, &out);
+}
+
+/// Integers and strings exact, floats within 1e-6 of the largest reference; every output of the case must have been made, and no other.
+pub fn compare(case: &Golden, out: &Outputs) {
     let strings = case.json("strings").unwrap();
     let strings = strings.as_object().cloned().unwrap_or_default();
     let names: Vec<&str> = case.with_prefix("out:").map(|(n, _)| n).collect();

@@ -8,4 +8,7 @@ mod evaluate_command;
 mod protein_files;
 mod protein_goldens;
 mod protein_metrics;
+mod search_failures;
+mod search_programs;
 mod shared;
+mod template_hits;
