@@ -1,5 +1,7 @@
 //! Residue tables, rigid geometry, ground truth, metrics and structure files against AlphaFold's own numbers.
 
+use std::path::Path;
+
 use anyfold::tensor::Data;
 use anyfold::verify::golden::Golden;
 use anyfold::verify::host_structure::{Outputs, run};
@@ -39,9 +41,8 @@ fn check(case: &Golden, out: &Outputs) {
     assert!(compared > 0, "{}: nothing to compare", case.case);
 }
 
-#[test]
-fn host_modules_reproduce_their_goldens() {
-    let Some(root) = shared("goldens") else { return };
+/// Compares every case below `root` that the host computes; gives their names.
+fn compare_all(root: &Path) -> Vec<String> {
     let mut done = Vec::new();
     for group in ["structure", "evoformer", "losses", "data"] {
         let mut files: Vec<_> = std::fs::read_dir(root.join(group)).unwrap().map(|e| e.unwrap().path()).collect();
@@ -55,5 +56,30 @@ fn host_modules_reproduce_their_goldens() {
         }
     }
     println!("{} cases: {}", done.len(), done.join(" "));
+    done
+}
+
+#[test]
+fn host_modules_reproduce_the_goldens_in_the_repository() {
+    let done = compare_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/goldens"));
+    assert!(done.len() >= 15, "only {} cases were compared: {done:?}", done.len());
+}
+
+#[test]
+fn host_modules_reproduce_all_goldens() {
+    let Some(root) = shared("goldens") else { return };
+    let done = compare_all(&root);
     assert!(done.len() >= 21, "only {} cases were compared: {done:?}", done.len());
+}
+
+/// The comparison itself: one changed number must be noticed.
+#[test]
+#[should_panic(expected = "gt_features_small: chi_angles")]
+fn a_changed_reference_is_noticed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/goldens/structure/gt_features_small.safetensors");
+    let mut case = Golden::read(&path).unwrap();
+    let out = run(&case).unwrap().unwrap();
+    let Some(Data::F32(values)) = case.tensors.get_mut("out:chi_angles").map(|t| &mut t.data) else { panic!("no chi angles") };
+    values[0] += 1e-3;
+    check(&case, &out);
 }

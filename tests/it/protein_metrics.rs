@@ -1,5 +1,7 @@
 //! Structure metrics against AlphaFold's violation goldens and against the program TMscore.
 
+use std::path::Path;
+
 use anyfold::io::{pdb, pdb_write, structure};
 use anyfold::protein::metrics::compare::compare;
 use anyfold::protein::metrics::tm::tm_scores;
@@ -15,8 +17,8 @@ fn flags(case: &Golden, name: &str) -> Vec<bool> {
     case.get(name).unwrap().to_f64().into_iter().map(|x| x != 0.0).collect()
 }
 
-fn golden(name: &str) -> Option<Golden> {
-    Some(Golden::read(&shared("goldens/structure")?.join(name)).unwrap())
+fn golden(name: &str) -> Golden {
+    Golden::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/goldens/structure").join(name)).unwrap()
 }
 
 struct Case {
@@ -48,7 +50,7 @@ fn load(case: &Golden, positions: &str, mask: &str) -> Case {
 
 #[test]
 fn bond_violations_are_alphafolds() {
-    let Some(case) = golden("between_residue_bond_loss_small.safetensors") else { return };
+    let case = golden("between_residue_bond_loss_small.safetensors");
     let input = load(&case, "pred_atom_positions", "pred_atom_mask");
     let found = violations(&input.atoms());
     let theirs = flags(&case, "out:per_residue_violation_mask");
@@ -58,7 +60,7 @@ fn bond_violations_are_alphafolds() {
 
 #[test]
 fn far_ca_atoms_are_alphafolds() {
-    let Some(case) = golden("extreme_ca_ca_small.safetensors") else { return };
+    let case = golden("extreme_ca_ca_small.safetensors");
     let input = load(&case, "pred_atom_positions", "pred_atom_mask");
     let found = violations(&input.atoms());
     let pairs = (1..input.mask.len())
@@ -69,7 +71,7 @@ fn far_ca_atoms_are_alphafolds() {
 
 #[test]
 fn clashes_are_alphafolds() {
-    let Some(case) = golden("between_residue_clash_loss_small.safetensors") else { return };
+    let case = golden("between_residue_clash_loss_small.safetensors");
     let mut input = load(&case, "atom14_pred_positions", "atom14_atom_exists");
     // The case gives radii instead of types: a type with the same radii in every slot clashes alike.
     let radii = case.input("atom14_atom_radius").unwrap().to_f32();
@@ -85,7 +87,7 @@ fn clashes_are_alphafolds() {
 
 #[test]
 fn distances_within_residues_are_alphafolds() {
-    let Some(case) = golden("within_residue_violations_small.safetensors") else { return };
+    let case = golden("within_residue_violations_small.safetensors");
     let mut input = load(&case, "atom14_pred_positions", "atom14_atom_exists");
     let bounds = anyfold::protein::stereo::DistanceBounds::new(1.5, 12.0);
     let lower = case.input("atom14_dists_lower_bound").unwrap().to_f32();

@@ -100,15 +100,22 @@ impl Search<'_> {
         for (most, limit) in self.within.iter_mut().zip(GDT) {
             *most = (*most).max(distances.iter().filter(|d| **d <= limit).count());
         }
-        let mut cutoff = cutoff;
-        loop {
-            let close: Vec<usize> = (0..distances.len()).filter(|&i| distances[i] < cutoff).collect();
-            if close.len() >= 3 || distances.len() <= 3 {
-                return close;
-            }
-            cutoff += 0.5;
-        }
+        closer_than(&distances, cutoff)
     }
+}
+
+/// The pairs closer than `cutoff`, which grows in steps of half an Angstrom until there are three. Coordinates of damaged files may be so far
+/// apart that no step counts: then the three nearest do.
+fn closer_than(distances: &[f64], cutoff: f64) -> Vec<usize> {
+    let within = |limit: f64| (0..distances.len()).filter(|&i| distances[i] < limit).collect::<Vec<_>>();
+    let close = within(cutoff);
+    if close.len() >= 3 || distances.len() <= 3 {
+        return close;
+    }
+    let mut sorted = distances.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let steps = ((sorted[2] - cutoff) / 0.5).floor() + 1.0;
+    within((cutoff + 0.5 * steps).max(sorted[2].next_up()))
 }
 
 #[cfg(test)]
@@ -124,5 +131,13 @@ mod tests {
         assert_eq!(seed_lengths(100), [100, 50, 25, 12, 6, 4]);
         assert_eq!(seed_lengths(3), [3]);
         assert_eq!(tm_scores(&[], &[], 10).tm, 0.0);
+    }
+
+    #[test]
+    fn absurd_distances_end() {
+        let far: Vec<DVec3> = (0..6).map(|i| DVec3::new(1e30 * f64::from(i * i), 1e20, f64::from(i))).collect();
+        let near: Vec<DVec3> = (0..6).map(|i| DVec3::new(f64::from(i), 0.0, 0.0)).collect();
+        assert!(tm_scores(&far, &near, 6).tm < 0.9);
+        assert_eq!(closer_than(&[10.0, 3.0, 4.2, 9.0], 2.5), [1, 2, 3]);
     }
 }
