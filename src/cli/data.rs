@@ -18,6 +18,7 @@ use crate::data::full::{self, Size};
 use crate::data::loader::{Loader, LoaderConfig};
 use crate::data::policy::{Filter, Mix, Part};
 use crate::data::prepare::{self, Options};
+use crate::data::raw_example;
 use crate::data::set::index::Entry;
 use crate::data::set::writer::Writer;
 use crate::data::set::{Set, codec};
@@ -97,8 +98,11 @@ pub struct Features {
     #[arg(long)]
     chain: Option<String>,
     /// A sequence instead of a chain of a set.
-    #[arg(long, required_unless_present = "set")]
+    #[arg(long)]
     fasta: Option<PathBuf>,
+    /// AlphaFold's raw features (npz) instead of a chain of a set.
+    #[arg(long, conflicts_with_all = ["set", "fasta"])]
+    raw: Option<PathBuf>,
     /// The sequence's alignments, in stacking order.
     #[arg(long)]
     msa: Vec<PathBuf>,
@@ -237,13 +241,14 @@ fn run_inspect(args: Inspect) -> Result<u8> {
 }
 
 fn run_features(args: Features) -> Result<u8> {
-    let example = match (&args.set, &args.fasta) {
-        (Some(set), _) => {
+    let example = match (&args.set, &args.fasta, &args.raw) {
+        (Some(set), ..) => {
             let set = Set::open(set)?;
             set.example(set.find(args.chain.as_deref().unwrap_or_default())?)?
         }
-        (None, Some(path)) => read_example(path, &args.msa)?,
-        (None, None) => return Err(Error::Config("give --set and --chain, or --fasta".into())),
+        (_, Some(path), _) => read_example(path, &args.msa)?,
+        (.., Some(path)) => raw_example::read(path)?,
+        (None, None, None) => return Err(Error::Config("give --set and --chain, or --fasta, or --raw".into())),
     };
     let config = match args.crop {
         Some(crop) => FeatureConfig { max_templates: args.templates, ..FeatureConfig::training(crop, args.clusters, args.extra) },

@@ -20,6 +20,7 @@ pub mod mask;
 pub mod policy;
 pub mod prepare;
 pub mod raw;
+pub mod raw_example;
 pub mod set;
 pub mod ship;
 pub mod templates;

@@ -1,11 +1,11 @@
-//! NumPy archives out: named arrays in one zip, as AlphaFold and its descendants keep features.
+//! NumPy archives: named arrays in one zip, as AlphaFold and its descendants keep features.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::path::Path;
 
-use npyz::WriterBuilder;
 use npyz::npz::NpzWriter;
+use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 
 use crate::error::{Error, Result};
 use crate::io::text;
@@ -38,7 +38,7 @@ pub fn write(path: impl AsRef<Path>, tensors: &BTreeMap<String, HostTensor>, str
         let width = lines.iter().map(String::len).max().unwrap_or(0).max(1);
         let entry = archive.array(&name.replace('/', "."), Default::default()).map_err(failed)?;
         let kind = format!("|S{width}").parse().map_err(|e| Error::format(path, format!("array `{name}`: {e}")))?;
-        let mut w = entry.dtype(npyz::DType::Plain(kind)).shape(&[lines.len() as u64]).begin_nd().map_err(failed)?;
+        let mut w = entry.dtype(DType::Plain(kind)).shape(&[lines.len() as u64]).begin_nd().map_err(failed)?;
         for line in lines {
             w.push(line.as_bytes()).map_err(failed)?;
         }
@@ -46,4 +46,70 @@ pub fn write(path: impl AsRef<Path>, tensors: &BTreeMap<String, HostTensor>, str
     }
     drop(archive);
     text::write_whole(path, &buffer.into_inner())
+}
+
+/// Reads all numeric arrays: integers and booleans as i32, floats as f32, whatever their width. Arrays of text are left out, and so are arrays
+/// of Python objects, which are programs. Nothing is taken on trust: an array holds as many elements as its shape says, or is refused.
+pub fn read(path: impl AsRef<Path>) -> Result<BTreeMap<String, HostTensor>> {
+    let path = path.as_ref();
+    parse(&std::fs::read(path).map_err(|e| Error::io(path, e))?, path)
+}
+
+/// [`read`] on bytes already in memory; `path` is for messages.
+pub fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, HostTensor>> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| Error::format(path, format!("no npz archive: {e}")))?;
+    let mut tensors = BTreeMap::new();
+    for i in 0..archive.len() {
+        let mut entry = archive.by_index(i).map_err(|e| Error::format(path, format!("entry {}: {e}", i + 1)))?;
+        let Some(name) = npyz::npz::array_name_from_file_name(entry.name()).map(str::to_owned) else { continue };
+        let wrong = |what: String| Error::format(path, format!("array `{name}`: {what}"));
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).map_err(|e| wrong(e.to_string()))?;
+        if let Some(tensor) = array(&content).map_err(wrong)? {
+            tensors.insert(name, tensor);
+        }
+    }
+    Ok(tensors)
+}
+
+/// One `.npy` file; `None` when it holds no numbers.
+fn array(content: &[u8]) -> Result<Option<HostTensor>, String> {
+    let mut rest = content;
+    let header = npyz::NpyHeader::from_reader(&mut rest).map_err(|e| e.to_string())?;
+    let DType::Plain(kind) = header.dtype() else { return Ok(None) };
+    if matches!(kind.type_char(), TypeChar::Object | TypeChar::ByteStr | TypeChar::UnicodeStr) {
+        return Ok(None);
+    }
+    if header.order() == Order::Fortran && header.shape().len() > 1 {
+        return Err("it is in Fortran order; save it with numpy.ascontiguousarray".into());
+    }
+    let shape: Vec<usize> = header.shape().iter().map(|&d| d as usize).collect();
+    let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let width = kind.num_bytes().unwrap_or(0);
+    if count.and_then(|n| n.checked_mul(width)) != Some(rest.len()) {
+        return Err(format!("its shape {shape:?} does not fit its {} bytes", rest.len()));
+    }
+    let file = || NpyFile::with_header(header.clone(), rest);
+    let whole = |values: Result<Vec<i64>, std::io::Error>| -> Result<HostTensor, String> {
+        let values = values.map_err(|e| e.to_string())?;
+        let small: Result<Vec<i32>, _> = values.into_iter().map(i32::try_from).collect();
+        Ok(HostTensor::i32(&shape, small.map_err(|_| "a value beyond 32 bits".to_owned())?))
+    };
+    fn wide<T: npyz::Deserialize + Into<i64>>(file: NpyFile<&[u8]>) -> std::io::Result<Vec<i64>> {
+        Ok(file.into_vec::<T>()?.into_iter().map(Into::into).collect())
+    }
+    let float = |values: Vec<f32>| HostTensor::f32(&shape, values);
+    Ok(Some(match (kind.type_char(), width) {
+        (TypeChar::Float, 4) => float(file().into_vec().map_err(|e| e.to_string())?),
+        (TypeChar::Float, 8) => float(file().into_vec::<f64>().map_err(|e| e.to_string())?.into_iter().map(|x| x as f32).collect()),
+        (TypeChar::Bool, 1) => whole(wide::<bool>(file()))?,
+        (TypeChar::Int, 1) => whole(wide::<i8>(file()))?,
+        (TypeChar::Int, 2) => whole(wide::<i16>(file()))?,
+        (TypeChar::Int, 4) => whole(wide::<i32>(file()))?,
+        (TypeChar::Int, 8) => whole(wide::<i64>(file()))?,
+        (TypeChar::Uint, 1) => whole(wide::<u8>(file()))?,
+        (TypeChar::Uint, 2) => whole(wide::<u16>(file()))?,
+        (TypeChar::Uint, 4) => whole(wide::<u32>(file()))?,
+        _ => return Err(format!("elements of type {kind} are not read here")),
+    }))
 }

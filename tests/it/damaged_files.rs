@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyfold::data::set::codec;
 use anyfold::data::set::index::Entry;
-use anyfold::io::{a3m, fasta, mmcif, pdb, stockholm, stockholm_text, text};
+use anyfold::io::{a3m, fasta, mmcif, npz, pdb, stockholm, stockholm_text, text};
 use proptest::prelude::*;
 
 /// One piece of damage, at a place given as a share of the file.
@@ -98,6 +98,19 @@ proptest! {
         let mut bytes = packed.finish().unwrap();
         damages.iter().for_each(|d| apply(&mut bytes, d));
         let _ = text::unpack(bytes, Path::new("damaged.gz"));
+    }
+
+    #[test]
+    fn archives_never_panic(damages in prop::collection::vec(damage(), 1..4)) {
+        use anyfold::tensor::HostTensor;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.npz");
+        let tensors = [("a".to_owned(), HostTensor::zeros(&[3, 4])), ("b".to_owned(), HostTensor::i32(&[], vec![7]))].into();
+        npz::write(&path, &tensors, &[("s".to_owned(), vec!["text".to_owned()])].into()).unwrap();
+        assert_eq!(npz::read(&path).unwrap(), tensors);
+        let mut bytes = std::fs::read(&path).unwrap();
+        damages.iter().for_each(|d| apply(&mut bytes, d));
+        let _ = npz::parse(&bytes, &path);
     }
 
     #[test]

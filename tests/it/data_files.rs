@@ -111,6 +111,32 @@ fn a_deep_alignment_is_read_whole() {
 }
 
 #[test]
+fn every_feature_file_is_read_and_those_of_openfold_agree() {
+    use anyfold::data::{full, raw_example};
+    let Some(root) = shared("data/features") else { return };
+    let texts: serde_json::Value = serde_json::from_slice(&std::fs::read(root.join("features.json")).unwrap()).unwrap();
+    for (name, n_seq, n_templ) in [("8d27_A", 2048, 4), ("openfold_59aa", 7435, 8), ("T1026", 22, 8)] {
+        let example = raw_example::read(root.join(format!("{name}.npz"))).unwrap();
+        assert_eq!(anyfold::data::alphabet::to_letters(&example.aatype), texts[name]["sequence"].as_str().unwrap(), "{name}");
+        assert_eq!((example.alignment.n_seq(), example.templates.len()), (n_seq, n_templ), "{name}");
+        assert_eq!(example.alignment.row(0), example.aatype, "{name}: both orders give the same query");
+        assert_eq!(example.labels.is_some(), name == "8d27_A");
+        for (template, letters) in example.templates.iter().zip(texts[name]["template_sequences"].as_array().unwrap()) {
+            assert_eq!(anyfold::data::alphabet::to_letters(&template.aatype), letters.as_str().unwrap(), "{name}");
+        }
+    }
+    // OpenFold's own processed features: what follows from the types alone must be what we make of them.
+    let theirs = anyfold::io::npz::read(root.join("openfold_sample_feats_item0.npz")).unwrap();
+    let kinds: Vec<u8> = theirs["aatype"].as_i32().iter().map(|&t| t as u8).collect();
+    for (name, ours) in full::atom14_masks(&kinds) {
+        assert_eq!(ours.to_f64(), theirs[&name].to_f64(), "{name}");
+    }
+    assert_eq!(full::target_feat(&kinds), theirs["target_feat"].as_f32());
+    let e = raw_example::read(root.join("openfold_sample_feats_item0.npz")).unwrap_err().to_string();
+    assert!(e.contains("openfold_sample_feats_item0.npz: feature `target_feat` shows that these are processed"), "{e}");
+}
+
+#[test]
 fn another_query_is_refused_by_residue() {
     let Some(file) = shared("data/msas/hemoglobin_AB/pair.a3m.gz") else { return };
     let all = msa::read_all(&file).unwrap();
