@@ -23,6 +23,7 @@ use crate::data::set::index::Entry;
 use crate::data::set::writer::Writer;
 use crate::data::set::{Set, codec};
 use crate::data::ship;
+use crate::data::templates::{self, Library, align_by_identity};
 use crate::error::{Error, Result};
 use crate::io::{fasta, msa, npz, text};
 
@@ -53,6 +54,9 @@ pub struct Prepare {
     /// Folders with alignments, in AlphaFold's, OpenFold's or ColabFold's layout; DIR when none is given.
     #[arg(long)]
     alignments: Vec<PathBuf>,
+    /// Folder with the mmCIF files of template hits; without one the set has no templates.
+    #[arg(long)]
+    templates: Option<PathBuf>,
     /// Clusters of chains, one per line.
     #[arg(long)]
     clusters: Option<PathBuf>,
@@ -106,6 +110,15 @@ pub struct Features {
     /// The sequence's alignments, in stacking order.
     #[arg(long)]
     msa: Vec<PathBuf>,
+    /// The sequence's template hits (.hhr of hhsearch, .sto of hmmsearch).
+    #[arg(long, requires = "mmcif")]
+    hits: Vec<PathBuf>,
+    /// Folder with the mmCIF files of the hits.
+    #[arg(long)]
+    mmcif: Option<PathBuf>,
+    /// Latest release date of a template, yyyy-mm-dd.
+    #[arg(long)]
+    max_template_date: Option<String>,
     /// The npz file to write.
     #[arg(long)]
     out: PathBuf,
@@ -185,6 +198,7 @@ fn run_prepare(args: Prepare) -> Result<u8> {
     let options = Options {
         list: args.list,
         alignments: args.alignments,
+        templates: args.templates,
         clusters: args.clusters,
         distillation: args.distillation.then_some(rules),
         ..Options::default()
@@ -246,7 +260,7 @@ fn run_features(args: Features) -> Result<u8> {
             let set = Set::open(set)?;
             set.example(set.find(args.chain.as_deref().unwrap_or_default())?)?
         }
-        (_, Some(path), _) => read_example(path, &args.msa)?,
+        (_, Some(path), _) => read_example(path, &args)?,
         (.., Some(path)) => raw_example::read(path)?,
         (None, None, None) => return Err(Error::Config("give --set and --chain, or --fasta, or --raw".into())),
     };
@@ -273,8 +287,9 @@ fn run_features(args: Features) -> Result<u8> {
     Ok(0)
 }
 
-/// A sequence with its alignments.
-fn read_example(path: &PathBuf, msas: &[PathBuf]) -> Result<Example> {
+/// A sequence with its alignments and templates.
+fn read_example(path: &PathBuf, args: &Features) -> Result<Example> {
+    let msas = &args.msa;
     let records = fasta::read(path)?;
     let [record] = records.as_slice() else {
         return Err(Error::format(path, format!("{} sequences where one was expected", records.len())));
@@ -285,8 +300,16 @@ fn read_example(path: &PathBuf, msas: &[PathBuf]) -> Result<Example> {
     } else {
         Alignment::stack(&msas.iter().map(|m| msa::read_for(m, &sequence)).collect::<Result<Vec<_>>>()?)?.0
     };
-    let residue_index = (0..sequence.len() as i32).collect();
-    Ok(Example { id: record.id().to_owned(), aatype: alphabet::query(&sequence), residue_index, alignment, ..Example::default() })
+    let mut example = Example { id: record.id().to_owned(), aatype: alphabet::query(&sequence), alignment, ..Example::default() };
+    example.residue_index = (0..sequence.len() as i32).collect();
+    if let Some(folder) = &args.mmcif {
+        let query = record.sequence.to_ascii_uppercase();
+        let rules = templates::Rules { max_date: args.max_template_date.clone(), ..templates::Rules::default() };
+        let found = Library::new(folder, &align_by_identity)?.templates(&query, &prepare::read_hits(&args.hits, &query)?, &rules)?;
+        found.left_out.iter().for_each(|l| println!("left out {}: {}", l.name, l.reason));
+        example.templates = found.found.into_iter().map(|f| f.template).collect();
+    }
+    Ok(example)
 }
 
 fn run_bench(args: Bench) -> Result<u8> {

@@ -10,13 +10,15 @@ use rayon::prelude::*;
 use crate::data::alignment::Alignment;
 use crate::data::alphabet;
 use crate::data::distill::{self, Rules};
-use crate::data::example::{Example, Labels};
+use crate::data::example::{Example, Labels, Template};
 use crate::data::layout::{self, Finder, Kind, Unit, Wanted};
 use crate::data::set::codec;
 use crate::data::set::index::{Entry, Input, Skipped};
 use crate::data::set::writer::Writer;
+use crate::data::templates::{self, Library, align_by_identity};
 use crate::error::{Error, Result};
-use crate::io::{msa, structure, text};
+use crate::io::hhr::TemplateHit;
+use crate::io::{hhr, hmmsearch, msa, structure, text};
 use crate::protein::structure::{Chain, Structure};
 
 /// Structure files worked on between two writes; large enough for many cores, small enough for little memory.
@@ -31,6 +33,9 @@ pub struct Options {
     /// Folders with alignments; the prepared folder itself when empty.
     #[serde(skip)]
     pub alignments: Vec<PathBuf>,
+    /// Folder with the mmCIF files of template hits (`1abc.cif`, flat or divided as the PDB is); without one the set has no templates.
+    #[serde(skip)]
+    pub templates: Option<PathBuf>,
     /// Clusters: a line each, ids apart by blanks. Without one, and without clusters in the list, equal sequences are a cluster.
     #[serde(skip)]
     pub clusters: Option<PathBuf>,
@@ -44,7 +49,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { list: None, alignments: Vec::new(), clusters: None, distillation: None, max_uniref90: 10_000, max_mgnify: 5_000 }
+        Self {
+            list: None,
+            alignments: Vec::new(),
+            templates: None,
+            clusters: None,
+            distillation: None,
+            max_uniref90: 10_000,
+            max_mgnify: 5_000,
+        }
     }
 }
 
@@ -271,7 +284,7 @@ impl Job<'_> {
             aatype: alphabet::query(chain.sequence.as_bytes()),
             residue_index: (0..chain.len() as i32).collect(),
             alignment,
-            templates: Vec::new(),
+            templates: self.templates(structure, chain, wanted)?,
             labels: Some(labels),
         };
         let entry = self.entry(path, structure, chain, wanted, &example)?;
@@ -321,10 +334,21 @@ impl Job<'_> {
         self.clusters.get(&wanted.id.to_ascii_lowercase()).cloned().or_else(|| wanted.cluster.clone())
     }
 
+    /// Templates of a chain: none of its own entry and none younger than it (supplement 1.2.3). Predictions have none (supplement 1.3).
+    fn templates(&self, structure: &Structure, chain: &Chain, wanted: &Wanted) -> Result<Vec<Template>> {
+        let Some(folder) = self.options.templates.as_ref().filter(|_| self.options.distillation.is_none()) else { return Ok(Vec::new()) };
+        let hits = read_hits(&wanted.hits, &chain.sequence)?;
+        let own_entry = wanted.id.rsplit_once('_').map(|(entry, _)| entry.to_ascii_lowercase());
+        let rules = templates::Rules { max_date: structure.release_date.clone(), own_entry, ..templates::Rules::default() };
+        let found = Library::new(folder, &align_by_identity)?.templates(&chain.sequence, &hits, &rules)?.found;
+        Ok(found.into_iter().map(|f| f.template).collect())
+    }
+
     /// The files that a chain is made of, its structure first.
     fn files_of(&self, structure: &Path, wanted: &Wanted) -> Vec<PathBuf> {
         let confidence = self.options.distillation.as_ref().map(|_| confidence_file(structure)).filter(|f| f.is_file());
-        std::iter::once(structure.to_path_buf()).chain(wanted.alignments.iter().cloned()).chain(confidence).collect()
+        let hits = wanted.hits.iter().filter(|_| self.options.templates.is_some()).cloned();
+        std::iter::once(structure.to_path_buf()).chain(wanted.alignments.iter().cloned()).chain(hits).chain(confidence).collect()
     }
 
     /// A digest of everything but the files' bytes that an entry depends on.
@@ -346,6 +370,24 @@ fn entry_name(path: &Path) -> String {
     let length = text::plain_name(path).rsplit_once('.').map_or(name.len(), |(stem, _)| stem.len());
     let stem = &name[..length];
     if stem.len() == 4 { stem.to_ascii_lowercase() } else { stem.to_owned() }
+}
+
+/// The hits of all files: hhsearch's reports, and hmmsearch's alignments of `query`.
+pub fn read_hits(files: &[PathBuf], query: &str) -> Result<Vec<TemplateHit>> {
+    let mut hits = Vec::new();
+    for file in files {
+        if text::plain_name(file).ends_with(".hhr") {
+            let report = hhr::read(file)?;
+            if report.match_columns.is_some_and(|n| n != query.len()) {
+                let n = report.match_columns.unwrap_or(0);
+                return Err(Error::format(file, format!("hits of another query, of {n} residues and not {}", query.len())));
+            }
+            hits.extend(report.hits);
+        } else {
+            hits.extend(hmmsearch::read(file, query)?);
+        }
+    }
+    Ok(hits)
 }
 
 fn confidence_file(structure: &Path) -> PathBuf {

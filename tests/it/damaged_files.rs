@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyfold::data::set::codec;
 use anyfold::data::set::index::Entry;
-use anyfold::io::{a3m, fasta, mmcif, npz, pdb, stockholm, stockholm_text, text};
+use anyfold::io::{a3m, fasta, hhr, hmmsearch, mmcif, npz, pdb, stockholm, stockholm_text, text};
 use proptest::prelude::*;
 
 /// One piece of damage, at a place given as a share of the file.
@@ -67,6 +67,8 @@ fn parse_all_alignments(bytes: &[u8]) {
     let _ = stockholm_text::deduplicate(&text, path);
     let _ = stockholm_text::remove_empty_columns(&text, path);
     let _ = stockholm_text::truncate(&text, 3);
+    let _ = hhr::parse(&text, path);
+    let _ = hmmsearch::parse(&text, "MAAHKGAEHHHKAAEHHEQAAKHHHAAAEHHEKGEHEQAAHHADTAYAHHKHAEEHAAQAAKHDAEHHAPKPH", path);
 }
 
 fn parse_structures(bytes: &[u8]) {
@@ -79,9 +81,10 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn alignments_never_panic(damages in prop::collection::vec(damage(), 1..8), which in 0..2usize) {
-        let name = ["goldens/data/files/mgnify_hits.sto", "goldens/data/files/short.fasta"][which];
-        let mut bytes = text::read(asset(name)).unwrap();
+    fn alignments_never_panic(damages in prop::collection::vec(damage(), 1..8), which in 0..3usize) {
+        let names = ["mgnify_hits.sto", "short.fasta", "pdb70_hits.hhr"];
+        let name = format!("goldens/data/files/{}", names[which]);
+        let mut bytes = text::read(asset(&name)).unwrap();
         damages.iter().for_each(|d| apply(&mut bytes, d));
         parse_all_alignments(&bytes);
         let a3m = a3m_of_asset();

@@ -69,6 +69,37 @@ fn threads_do_not_matter(set: &Path) {
 }
 
 #[test]
+fn templates_are_older_and_of_other_entries() {
+    let Some(data) = shared("data") else { return };
+    let out = tempfile::tempdir().unwrap();
+    let templates = Some(data.join("structures/mmcif"));
+    assert_eq!(run(&data, out.path(), &Options { templates, ..Options::default() }).added, 131);
+    let set = Set::open(out.path()).unwrap();
+    let mut found = 0;
+    for (i, entry) in set.entries().iter().enumerate() {
+        for template in set.example(i).unwrap().templates {
+            let (own, other) = (entry.id.split_once('_').unwrap().0, template.name.split_once('_').unwrap().0);
+            assert!(!own.eq_ignore_ascii_case(other), "{}: {}", entry.id, template.name);
+            let file = data.join(format!("structures/mmcif/{}.cif.gz", other.to_ascii_lowercase()));
+            let released = anyfold::io::mmcif::read(file).unwrap().release_date;
+            assert!(released <= entry.release_date, "{}: {} of {released:?}", entry.id, template.name);
+            assert!(template.aatype.len() == entry.length && template.mask.iter().any(|m| m[1] == 1.0));
+            found += 1;
+        }
+    }
+    // Few entries of the list have hits, and fewer hits a file here.
+    assert!(found > 0);
+    // Without the folder, chains with hits are made of fewer files: their structures are read again, all others are left alone.
+    let list: serde_json::Value = serde_json::from_slice(&std::fs::read(data.join("train_set.json")).unwrap()).unwrap();
+    let chains = list["chains"].as_array().unwrap();
+    let with_hits: Vec<&str> =
+        chains.iter().filter(|c| c["template_hits"] != serde_json::json!([])).map(|c| c["file"].as_str().unwrap()).collect();
+    let others = chains.iter().filter(|c| !with_hits.contains(&c["file"].as_str().unwrap())).count();
+    assert!(!with_hits.is_empty());
+    assert_eq!(run(&data, out.path(), &Options::default()).kept, others);
+}
+
+#[test]
 fn folders_are_scanned_damage_is_listed_and_changes_are_made_anew() {
     let (Some(cif), Some(sto)) = (shared("goldens/data/files/2q2k.cif"), shared("goldens/data/files/2q2k_A_uniprot_hits.sto")) else {
         return;

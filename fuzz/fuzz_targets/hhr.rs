@@ -1,0 +1,9 @@
+//! No bytes make the parser panic, hang or take memory out of proportion.
+#![no_main]
+
+use std::path::Path;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let path = Path::new("fuzzed");
+    let _ = anyfold::io::hhr::parse(&String::from_utf8_lossy(data), path);
+});
