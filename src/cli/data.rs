@@ -8,6 +8,7 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::templates::TemplateArgs;
 use crate::data::alignment::Alignment;
 use crate::data::alphabet;
 use crate::data::distill::Rules;
@@ -23,7 +24,6 @@ use crate::data::set::index::Entry;
 use crate::data::set::writer::Writer;
 use crate::data::set::{Set, codec};
 use crate::data::ship;
-use crate::data::templates::{self, Library, align_by_identity};
 use crate::error::{Error, Result};
 use crate::io::{fasta, msa, npz, text};
 
@@ -110,15 +110,6 @@ pub struct Features {
     /// The sequence's alignments, in stacking order.
     #[arg(long)]
     msa: Vec<PathBuf>,
-    /// The sequence's template hits (.hhr of hhsearch, .sto of hmmsearch).
-    #[arg(long, requires = "mmcif")]
-    hits: Vec<PathBuf>,
-    /// Folder with the mmCIF files of the hits.
-    #[arg(long)]
-    mmcif: Option<PathBuf>,
-    /// Latest release date of a template, yyyy-mm-dd.
-    #[arg(long)]
-    max_template_date: Option<String>,
     /// The npz file to write.
     #[arg(long)]
     out: PathBuf,
@@ -143,6 +134,8 @@ pub struct Features {
     /// The compact form that the loader ships, pass 0, instead of AlphaFold's arrays.
     #[arg(long)]
     compact: bool,
+    #[command(flatten)]
+    found: TemplateArgs,
 }
 
 /// Options of `data bench`.
@@ -260,9 +253,13 @@ fn run_features(args: Features) -> Result<u8> {
             let set = Set::open(set)?;
             set.example(set.find(args.chain.as_deref().unwrap_or_default())?)?
         }
-        (_, Some(path), _) => read_example(path, &args)?,
+        (_, Some(path), _) => read_example(path, &args.msa)?,
         (.., Some(path)) => raw_example::read(path)?,
         (None, None, None) => return Err(Error::Config("give --set and --chain, or --fasta, or --raw".into())),
+    };
+    let example = match args.found.read(&alphabet::to_letters(&example.aatype))? {
+        templates if templates.is_empty() => example,
+        templates => Example { templates, ..example },
     };
     let config = match args.crop {
         Some(crop) => FeatureConfig { max_templates: args.templates, ..FeatureConfig::training(crop, args.clusters, args.extra) },
@@ -287,9 +284,8 @@ fn run_features(args: Features) -> Result<u8> {
     Ok(0)
 }
 
-/// A sequence with its alignments and templates.
-fn read_example(path: &PathBuf, args: &Features) -> Result<Example> {
-    let msas = &args.msa;
+/// A sequence with its alignments.
+fn read_example(path: &PathBuf, msas: &[PathBuf]) -> Result<Example> {
     let records = fasta::read(path)?;
     let [record] = records.as_slice() else {
         return Err(Error::format(path, format!("{} sequences where one was expected", records.len())));
@@ -302,13 +298,6 @@ fn read_example(path: &PathBuf, args: &Features) -> Result<Example> {
     };
     let mut example = Example { id: record.id().to_owned(), aatype: alphabet::query(&sequence), alignment, ..Example::default() };
     example.residue_index = (0..sequence.len() as i32).collect();
-    if let Some(folder) = &args.mmcif {
-        let query = record.sequence.to_ascii_uppercase();
-        let rules = templates::Rules { max_date: args.max_template_date.clone(), ..templates::Rules::default() };
-        let found = Library::new(folder, &align_by_identity)?.templates(&query, &prepare::read_hits(&args.hits, &query)?, &rules)?;
-        found.left_out.iter().for_each(|l| println!("left out {}: {}", l.name, l.reason));
-        example.templates = found.found.into_iter().map(|f| f.template).collect();
-    }
     Ok(example)
 }
 

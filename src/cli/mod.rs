@@ -6,6 +6,7 @@ pub mod data;
 pub mod evaluate;
 pub mod search;
 pub mod stop;
+pub mod templates;
 
 /// AlphaFold 2 training and prediction on any GPU.
 #[derive(Debug, Parser)]

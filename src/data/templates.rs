@@ -166,7 +166,9 @@ impl<'a> Library<'a> {
     /// Adds the PDB's list of withdrawn entries (`obsolete.dat`: `OBSLTE    31-JUL-94 116L     216L`).
     pub fn with_obsolete(mut self, list: &Path) -> Result<Self> {
         for line in text::read_string(list)?.lines().filter(|l| l.starts_with("OBSLTE")) {
-            let mut words = line.split_whitespace().skip(2).map(str::to_ascii_lowercase);
+            // Entries become names of files, so that nothing but an entry may pass.
+            let is_entry = |w: &&str| w.len() == 4 && w.bytes().all(|b| b.is_ascii_alphanumeric());
+            let mut words = line.split_whitespace().skip(2).filter(is_entry).map(str::to_ascii_lowercase);
             if let Some(old) = words.next() {
                 self.obsolete.insert(old, words.next());
             }

@@ -4,6 +4,8 @@
 //! AlphaFold's to the letter (`data/parsers.py`), so that searches give the same hits.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -92,14 +94,37 @@ fn keep(line: &str, names: &HashSet<&str>) -> bool {
 
 /// The file with its first `max_sequences` rows only.
 pub fn truncate(sto: &str, max_sequences: usize) -> String {
-    let mut names = HashSet::new();
-    for line in sto.lines().filter(|l| is_row(l)) {
-        names.insert(line.split(' ').next().unwrap_or(""));
-        if names.len() >= max_sequences {
-            break;
+    let mut out = Vec::new();
+    truncate_into(&mut Cursor::new(sto), &mut out, max_sequences).expect("memory can be read and written");
+    String::from_utf8(out).expect("whole lines of text are text")
+}
+
+/// [`truncate`] from file to file, a line at a time: jackhmmer's output for a large family is gigabytes, of which little stays.
+pub fn truncate_file(from: &Path, to: &Path, max_sequences: usize) -> Result<()> {
+    let mut input = BufReader::new(File::open(from).map_err(|e| Error::io(from, e))?);
+    let mut output = BufWriter::new(File::create(to).map_err(|e| Error::io(to, e))?);
+    truncate_into(&mut input, &mut output, max_sequences).and_then(|()| output.flush()).map_err(|e| Error::io(to, e))
+}
+
+fn truncate_into(from: &mut (impl BufRead + Seek), to: &mut impl Write, max_sequences: usize) -> std::io::Result<()> {
+    let mut names: HashSet<String> = HashSet::new();
+    let mut line = Vec::new();
+    while names.len() < max_sequences && from.read_until(b'\n', &mut line)? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        if is_row(&text) {
+            names.insert(text.split(' ').next().unwrap_or("").to_owned());
         }
+        line.clear();
     }
-    sto.split_inclusive('\n').filter(|line| keep(line, &names)).collect()
+    let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+    from.seek(SeekFrom::Start(0))?;
+    while from.read_until(b'\n', &mut line)? > 0 {
+        if keep(&String::from_utf8_lossy(&line), &names) {
+            to.write_all(&line)?;
+        }
+        line.clear();
+    }
+    Ok(())
 }
 
 /// The file without rows that repeat an earlier one in the query's columns.

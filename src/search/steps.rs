@@ -129,9 +129,11 @@ impl Setting<'_> {
     fn jackhmmer(&self, database: &Option<PathBuf>, input: &Path, output: &Path, rows: Option<usize>) -> Result<()> {
         let database = database.as_ref().expect("a search is wanted only when its database is named");
         let folder = input.parent().expect("the input lies in the work folder");
-        tools::jackhmmer(&self.config.program("jackhmmer")?, self.cores, input, database, output).run(folder, &self.limits)?;
+        let found = folder.join("found.sto");
+        let target = if rows.is_some() { &found } else { output };
+        tools::jackhmmer(&self.config.program("jackhmmer")?, self.cores, input, database, target).run(folder, &self.limits)?;
         match rows {
-            Some(rows) => write(output, &stockholm_text::truncate(&text::read_string(output)?, rows)),
+            Some(rows) => stockholm_text::truncate_file(&found, output, rows),
             None => Ok(()),
         }
     }

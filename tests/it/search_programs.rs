@@ -177,3 +177,36 @@ fn the_shared_databases_give_6kwc_its_alignments_and_template() {
     assert_eq!(name, "1enx_A");
     assert!(identity > 0.95, "{identity}");
 }
+
+/// Shapes of the arrays of an npz file.
+fn shapes(path: &Path) -> std::collections::BTreeMap<String, Vec<u64>> {
+    let mut archive = npyz::npz::NpzArchive::open(path).unwrap();
+    let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    names.into_iter().map(|n| (n.clone(), archive.by_name(&n).unwrap().unwrap().shape().to_vec())).collect()
+}
+
+#[test]
+fn features_are_written_with_templates_of_hits_and_of_a_users_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, own) = (folder.path().join("f.npz"), asset("mmcif/1enx.cif.gz"));
+    let write = |more: &[&str]| {
+        let query = asset("query.fasta");
+        let output = anyfold(&[&["data", "features", "--fasta", query.to_str().unwrap(), "--out", out.to_str().unwrap()], more].concat());
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, printed) = write(&["--template", &format!("{}:A", own.display())]);
+    assert!(status == 0 && printed.contains("template 1enx_A: covers 9"), "{printed}");
+    assert_eq!(shapes(&out)["template_all_atom_positions"], [4, 1, 191, 37, 3]);
+    let (status, printed) = write(&["--template", &format!("{}:Z", own.display())]);
+    assert!(status == 2 && printed.contains("1enx.cif.gz: ") && printed.contains("no protein chain `Z`"), "{printed}");
+    let Some(hits) = shared("data/msas/6kwc_A/hhsearch_templates_db.hhr") else { return };
+    let (hits, mmcif) = (hits.to_str().unwrap(), asset("mmcif"));
+    let mmcif = mmcif.to_str().unwrap();
+    let (status, printed) = write(&["--hits", hits, "--mmcif", mmcif, "--max-template-date", "2021-09-30"]);
+    assert!(status == 0 && printed.contains("its mmCIF file is not in the folder"), "{printed}");
+    let (status, printed) = write(&["--hits", hits, "--mmcif", mmcif, "--max-template-date", "1990-01-01"]);
+    assert!(
+        status == 2 && printed.contains("none of its hits can be a template") && printed.contains("after the latest date allowed"),
+        "{printed}"
+    );
+}

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyfold::data::templates::{Library, Rules, align_by_identity};
 use anyfold::error::Error;
 use anyfold::io::{hhr, hmmsearch, msa, text};
 use anyfold::verify::golden::Golden;
@@ -109,4 +110,48 @@ fn every_hmmsearch_output_is_read_for_its_query() {
         seen += 1;
     }
     assert!(seen >= 9, "only {seen} files");
+}
+
+/// Cut at every 29th byte, and with bytes changed at places drawn from a fixed sequence: every answer is hits or an error with its file.
+#[test]
+fn damaged_hits_never_panic() {
+    let assets = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let report = std::fs::read(assets.join("goldens/data/files/pdb70_hits.hhr")).unwrap();
+    let stockholm = b"# STOCKHOLM 1.0\n#=GS 1enx_A/3-7 DE mol:protein length:9\n\n1enx_A/3-7  A-CyyE.\n2abc_B/1-4 ACD..E-\n//\n";
+    let query = "MAAHKGAEHHHKAAEHHEQAAKHHHAAAEHHEKGEHEQAAHHADTAYAHHKHAEEHAAQAAKHDAEHHAPKPH";
+    let mut library = Library::new(&assets.join("search/mmcif"), &align_by_identity).unwrap();
+    let (mut read, mut refused) = (0, 0);
+    let mut answer = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let path = Path::new("damaged");
+        for hits in [hhr::parse(&text, path).map(|r| r.hits), hmmsearch::parse(&text, "ACDE", path)] {
+            match hits {
+                Ok(mut hits) => {
+                    // The library has one entry only: let all hits be of it.
+                    hits.iter_mut().for_each(|h| h.name = "1enx_A".into());
+                    library.templates(query, &hits, &Rules { min_length: 1, min_align_ratio: 0.0, ..Rules::default() }).unwrap();
+                    read += 1;
+                }
+                Err(e) => {
+                    assert!(e.to_string().starts_with("damaged"), "{e}");
+                    refused += 1;
+                }
+            }
+        }
+    };
+    let mut random = 1_u64;
+    for whole in [&report[..], &stockholm[..]] {
+        (0..whole.len()).step_by(29).for_each(|end| answer(&whole[..end]));
+        for _ in 0..600 {
+            let mut bytes = whole.to_vec();
+            for _ in 0..3 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = (random >> 33) as usize % bytes.len();
+                bytes[at] = b"0179-A. \n/>(\0\xff"[(random >> 20) as usize % 14];
+            }
+            answer(&bytes);
+        }
+    }
+    println!("{read} read, {refused} refused");
+    assert!(read > 300 && refused > 300);
 }
