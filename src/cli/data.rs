@@ -317,7 +317,7 @@ fn run_bench(args: Bench) -> Result<u8> {
         rules.deleted_blocks = 0;
     }
     let threads = args.threads.max(1);
-    let config = LoaderConfig { features, seed: args.seed, first: 0, batch: 1, max_passes: 4, threads, queue: 2 * threads };
+    let config = LoaderConfig { features, seed: args.seed, first: 0, stride: 1, batch: 1, max_passes: 4, threads, queue: 2 * threads };
     let stop = super::stop::flag();
     let mut loader = Loader::new(mix.clone(), config)?;
     let (mut passes, mut bytes, began) = (0, 0, Instant::now());

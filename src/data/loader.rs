@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::data::draws::{ALL_PASSES, Draws, Keyed, Purpose};
 use crate::data::features::{self, FeatureConfig, Features};
 use crate::data::policy::Mix;
+use crate::data::set::Set;
 use crate::data::ship;
 use crate::error::{Error, Result};
 use crate::tensor::HostTensor;
@@ -22,9 +23,11 @@ pub struct LoaderConfig {
     pub features: FeatureConfig,
     /// The run's seed.
     pub seed: u64,
-    /// Number of the first example: not 0 when a run goes on.
+    /// Number of the first example: not 0 when a run goes on, or for any but the first of several processes.
     pub first: u64,
-    /// Examples of a step; all examples of one have the same number of passes.
+    /// Distance between this process's examples: the number of processes that share a run.
+    pub stride: u64,
+    /// Examples of a step, over all processes; all examples of one have the same number of passes.
     pub batch: u64,
     /// Most passes; each step draws its number uniformly from 1 to this.
     pub max_passes: usize,
@@ -66,9 +69,13 @@ pub fn passes_of_step(seed: u64, step: u64, max_passes: usize) -> usize {
 /// Prepares example number `number` of a run, as any worker would.
 pub fn prepare(mix: &Mix, config: &LoaderConfig, number: u64) -> Result<Loaded> {
     let (set, chain) = mix.draw(config.seed, number);
-    let example = mix.sets[set].example(chain)?;
     let passes = passes_of_step(config.seed, number / config.batch.max(1), config.max_passes);
-    let features = features::make(&example, &config.features, passes, &Keyed::new(config.seed, number));
+    prepare_chain(&mix.sets[set], chain, &config.features, passes, config.seed, number)
+}
+
+/// Prepares a given chain, for validation, with the draws of example number `number`.
+pub fn prepare_chain(set: &Set, chain: usize, config: &FeatureConfig, passes: usize, seed: u64, number: u64) -> Result<Loaded> {
+    let features = features::make(&set.example(chain)?, config, passes, &Keyed::new(seed, number));
     let labels = ship::labels(&features, features.n_crop());
     Ok(Loaded { number, features, labels })
 }
@@ -107,7 +114,8 @@ pub struct Loader {
 
 impl Loader {
     /// Starts the workers.
-    pub fn new(mix: Arc<Mix>, config: LoaderConfig) -> Result<Self> {
+    pub fn new(mix: Arc<Mix>, mut config: LoaderConfig) -> Result<Self> {
+        config.stride = config.stride.max(1);
         let first = config.first;
         let state = State { next: first, due: first, ready: BTreeMap::new(), closed: false, given: 0, waited: Duration::ZERO };
         let threads = config.threads.max(1);
@@ -129,7 +137,7 @@ impl Loader {
         loop {
             let due = state.due;
             if let Some(loaded) = state.ready.remove(&due) {
-                state.due += 1;
+                state.due += self.shared.config.stride;
                 state.given += 1;
                 state.waited += began.elapsed();
                 self.shared.changed.notify_all();
@@ -170,14 +178,16 @@ fn work(shared: &Shared) {
         let number = {
             let mut state = shared.lock();
             // Workers run ahead of what is due by no more than the queue, counting what is under way.
-            while !state.closed && state.next >= state.due + shared.config.queue.max(1) as u64 {
+            let ahead = shared.config.queue.max(1) as u64 * shared.config.stride;
+            while !state.closed && state.next >= state.due + ahead {
                 state = shared.changed.wait(state).expect("a worker panicked while it held the queue");
             }
             if state.closed {
                 return;
             }
-            state.next += 1;
-            state.next - 1
+            let number = state.next;
+            state.next += shared.config.stride;
+            number
         };
         let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| prepare(&shared.mix, &shared.config, number)));
         shared.lock().ready.insert(number, loaded);

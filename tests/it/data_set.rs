@@ -18,7 +18,7 @@ fn run(dir: &Path, out: &Path, options: &Options) -> Report {
 }
 
 fn config(threads: usize) -> LoaderConfig {
-    LoaderConfig { features: FeatureConfig::training(64, 16, 32), seed: 5, first: 0, batch: 2, max_passes: 4, threads, queue: 3 }
+    LoaderConfig { features: FeatureConfig::training(64, 16, 32), seed: 5, first: 0, stride: 1, batch: 2, max_passes: 4, threads, queue: 3 }
 }
 
 #[test]
@@ -62,6 +62,8 @@ fn threads_do_not_matter(set: &Path) {
     let one = take(config(1), 8);
     assert_eq!(one, take(config(3), 8));
     assert_eq!(one[5..], take(LoaderConfig { first: 5, ..config(2) }, 3));
+    let second = take(LoaderConfig { first: 1, stride: 2, ..config(2) }, 3);
+    assert!(second.iter().eq([&one[1], &one[3], &one[5]]), "the second of two processes has every other example");
     assert!(one.iter().zip(&one[1..]).any(|(a, b)| a.features.id != b.features.id));
     for pair in one.chunks(2) {
         assert_eq!(pair[0].features.passes.len(), pair[1].features.passes.len());

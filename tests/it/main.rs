@@ -3,6 +3,7 @@
 mod damaged_files;
 mod data_files;
 mod data_goldens;
+mod data_rules;
 mod data_set;
 mod evaluate_command;
 mod protein_files;
