@@ -8,7 +8,6 @@
 //! mmseqs = "uniref50.fasta"              # MMseqs2: a FASTA file or a database made with `mmseqs createdb`
 //! pdb70 = ["pdb70/pdb70"]                # hhsearch
 //! pdb_seqres = "pdb_seqres.txt"          # hmmsearch, in place of pdb70
-//! templates = "pdb_mmcif"                # folder of mmCIF files
 //!
 //! [options]
 //! cores_per_search = 8
@@ -46,8 +45,6 @@ pub struct SearchConfig {
     pub pdb70: Vec<PathBuf>,
     /// Sequences of the PDB, FASTA.
     pub pdb_seqres: Option<PathBuf>,
-    /// Folder of the templates' mmCIF files; searches do not need it, features do.
-    pub templates: Option<PathBuf>,
     /// Limits.
     pub options: Options,
     /// Executables that are not on PATH.
@@ -74,13 +71,12 @@ impl Default for Options {
 }
 
 /// Programs and the Debian package that has each.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 6] = [
     ("jackhmmer", "hmmer"),
     ("hmmsearch", "hmmer"),
     ("hmmbuild", "hmmer"),
     ("hhblits", "hhsuite"),
     ("hhsearch", "hhsuite"),
-    ("kalign", "kalign"),
     ("mmseqs", "mmseqs2"),
 ];
 
@@ -94,14 +90,7 @@ impl SearchConfig {
         })?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = std::path::absolute(folder).map_err(|e| Error::io(folder, e))?;
-        let singles = [
-            &mut config.uniref90,
-            &mut config.mgnify,
-            &mut config.small_bfd,
-            &mut config.mmseqs,
-            &mut config.pdb_seqres,
-            &mut config.templates,
-        ];
+        let singles = [&mut config.uniref90, &mut config.mgnify, &mut config.small_bfd, &mut config.mmseqs, &mut config.pdb_seqres];
         let lists = config.bfd.iter_mut().chain(&mut config.pdb70);
         for place in singles.into_iter().flatten().chain(lists) {
             *place = folder.join(&*place);
@@ -157,10 +146,9 @@ impl SearchConfig {
                 }
             }
         }
-        match (self.has_alignment(), self.templates.as_ref().filter(|t| !t.is_dir())) {
-            (false, _) => wrong("no database to search: name at least one of uniref90, mgnify, bfd, small_bfd, mmseqs".into()),
-            (_, Some(folder)) => wrong(format!("`templates`: no folder {}", folder.display())),
-            _ => Ok(()),
+        match self.has_alignment() {
+            false => wrong("no database to search: name at least one of uniref90, mgnify, bfd, small_bfd, mmseqs".into()),
+            true => Ok(()),
         }
     }
 

@@ -116,7 +116,7 @@ impl Setting<'_> {
             Search::Bfd => {
                 tools::hhblits(&self.config.program("hhblits")?, self.cores, &input, &self.config.bfd, &output).run(work, &self.limits)?
             }
-            Search::Mmseqs => self.mmseqs(&input, &output)?,
+            Search::Mmseqs => self.mmseqs(query, &input, &output)?,
             Search::Pdb70 => self.hhsearch(query, folder, work, &output)?,
             Search::PdbSeqres => self.hmmsearch(query, folder, work, &output)?,
         }
@@ -138,7 +138,7 @@ impl Setting<'_> {
         }
     }
 
-    fn mmseqs(&self, input: &Path, output: &Path) -> Result<()> {
+    fn mmseqs(&self, sequence: &Query, input: &Path, output: &Path) -> Result<()> {
         let program = self.config.program("mmseqs")?;
         let target = self.mmseqs.as_ref().expect("a search is wanted only when its database is named");
         let work = input.parent().expect("the input lies in the work folder");
@@ -149,7 +149,7 @@ impl Setting<'_> {
         // An entry of the result ends with a NUL; without hits there is no entry at all.
         let rows = text::read_string(&alignment)?;
         let rows = rows.trim_end_matches('\0');
-        if rows.trim().is_empty() { write(output, &text::read_string(input)?) } else { write(output, rows) }
+        if rows.trim().is_empty() { write(output, &text::read_string(input)?) } else { write(output, &with_query(rows, sequence)) }
     }
 
     /// The alignment that a template search starts from, and its file.
@@ -189,6 +189,22 @@ impl Setting<'_> {
             _ => write(output, "# STOCKHOLM 1.0\n//\n"),
         }
     }
+}
+
+/// An A3M whose first row is the query as it was given: MMseqs2 writes B as D, Z as E, J as L, U and O as X.
+fn with_query(a3m: &str, query: &Query) -> String {
+    let written = |letter: u8| match letter {
+        b'B' => b'D',
+        b'Z' => b'E',
+        b'J' => b'L',
+        b'U' | b'O' => b'X',
+        other => other,
+    };
+    let after_first = a3m.match_indices('\n').nth(1).map_or("", |(end, _)| &a3m[end + 1..]);
+    let first = a3m.lines().nth(1).unwrap_or("");
+    let same = first.len() == query.sequence.len() && first.bytes().zip(query.sequence.bytes()).all(|(a, b)| a == written(b));
+    // Anything else is another alignment, which the check of the result refuses.
+    if same { format!(">{}\n{}\n{after_first}", query.id, query.sequence) } else { a3m.to_owned() }
 }
 
 /// Columns of the query only, all of them marked as such: hmmbuild then makes a profile with one state per residue of the query.
@@ -235,6 +251,13 @@ mod tests {
     fn profiles_have_a_state_for_each_residue_of_the_query() {
         let sto = a3m_to_stockholm(">q\nACD\n>h x\nA-wwD\n", Path::new("q.a3m")).unwrap();
         assert_eq!(sto, "# STOCKHOLM 1.0\n\nr0 ACD\nr1 A-D\n#=GC RF xxx\n//\n");
+    }
+
+    #[test]
+    fn letters_that_mmseqs_cannot_write_are_put_back() {
+        let query = Query { id: "q".into(), sequence: "AUD".into() };
+        assert_eq!(with_query(">q\nAXD\n>h\nA-D\n", &query), ">q\nAUD\n>h\nA-D\n");
+        assert_eq!(with_query(">q\nAXE\n", &query), ">q\nAXE\n");
     }
 
     #[test]
