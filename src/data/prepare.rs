@@ -126,10 +126,6 @@ pub fn prepare(folder: &Path, out: &Path, options: &Options, progress: &dyn Fn(u
     let mut report = Report::default();
     let mut given = HashMap::new();
     for (i, batch) in units.chunks(BATCH).enumerate() {
-        if stop.load(Ordering::Relaxed) {
-            report.stopped = true;
-            break;
-        }
         let outcomes: Vec<Vec<Outcome>> = batch.par_iter().map(|unit| job.unit(unit, stop)).collect();
         for (unit, outcomes) in batch.iter().zip(outcomes) {
             for outcome in outcomes {
@@ -137,6 +133,11 @@ pub fn prepare(folder: &Path, out: &Path, options: &Options, progress: &dyn Fn(u
                     report.skipped.push(skipped);
                 }
             }
+        }
+        // A worker that saw the flag gave nothing for its file, so this batch may be incomplete.
+        if stop.load(Ordering::Relaxed) {
+            report.stopped = true;
+            break;
         }
         progress((i * BATCH + batch.len()).min(units.len()), units.len());
     }

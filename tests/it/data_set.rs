@@ -190,6 +190,20 @@ fn distogram_confidence_beside_a_prediction_counts_before_plddt() {
 }
 
 #[test]
+fn a_stopped_run_leaves_a_whole_set_and_the_next_goes_on() {
+    let Some(data) = shared("data") else { return };
+    let out = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let progress = |_: usize, _: usize| stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let first = prepare(&data, out.path(), &Options::default(), &progress, &stop).unwrap();
+    assert!(first.stopped && first.added > 0 && first.added < 131);
+    let set = Set::open(out.path()).unwrap();
+    assert!((0..first.added).all(|i| set.example(i).is_ok()));
+    let second = run(&data, out.path(), &Options::default());
+    assert!(!second.stopped && second.added + second.kept == 131 && second.kept > 0, "{second:?}");
+}
+
+#[test]
 fn mixes_draw_by_share_cluster_and_length() {
     let Some(data) = shared("data") else { return };
     let out = tempfile::tempdir().unwrap();
