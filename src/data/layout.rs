@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -152,6 +153,8 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
 #[derive(Debug, Default)]
 pub struct Finder {
     files: HashMap<String, Vec<PathBuf>>,
+    /// Chains of one sequence, of which only one has alignments.
+    twins: HashMap<String, Arc<[String]>>,
 }
 
 impl Finder {
@@ -160,7 +163,13 @@ impl Finder {
     pub fn new(roots: &[PathBuf]) -> Result<Self> {
         let mut found = Self::default();
         for root in roots {
-            for file in files_below(root)?.into_iter().filter(|f| kind(f).is_some()) {
+            for file in files_below(root)? {
+                if file.file_name().is_some_and(|n| n == "duplicate_pdb_chains.txt") {
+                    found.read_twins(&file)?;
+                }
+                if kind(&file).is_none() {
+                    continue;
+                }
                 let folders = file.parent().into_iter().flat_map(Path::ancestors).filter_map(|f| f.file_name()?.to_str());
                 let owner = folders.into_iter().find(|f| !["msas", "a3m", "hhr", "alignments"].contains(f)).map(key);
                 let stem = text::plain_name(&file).rsplit_once('.').map(|(s, _)| s.to_owned());
@@ -177,9 +186,21 @@ impl Finder {
         Ok(found)
     }
 
-    /// Alignments and hits of a chain: those of `entry_chain`, or of `entry` when that is its only chain.
+    /// OpenProteinSet's list of chains of one sequence: a line each, ids apart by blanks.
+    fn read_twins(&mut self, list: &Path) -> Result<()> {
+        for line in text::read_string(list)?.lines() {
+            let ids: Arc<[String]> = line.split_whitespace().map(key).collect();
+            self.twins.extend(ids.iter().map(|id| (id.clone(), ids.clone())));
+        }
+        Ok(())
+    }
+
+    /// Alignments and hits of a chain: those of `entry_chain`, or of a chain that a list says has the same sequence, or of `entry` when that is
+    /// its only chain.
     pub fn of(&self, entry: &str, chain: &str, only: bool) -> (Vec<PathBuf>, Vec<PathBuf>) {
-        let own = self.files.get(&key(&format!("{entry}_{chain}")));
+        let id = key(&format!("{entry}_{chain}"));
+        let twin = || self.twins.get(&id)?.iter().find_map(|t| self.files.get(t));
+        let own = self.files.get(&id).or_else(twin);
         let files = own.or_else(|| self.files.get(&key(entry)).filter(|_| only));
         files.map(|f| sort(f)).unwrap_or_default()
     }
@@ -219,7 +240,9 @@ mod tests {
         let proteinset = put("pdb/2abc_B/a3m/bfd_uniclust_hits.a3m");
         let alphafold = put("out/T1078/msas/mgnify_hits.sto");
         let colabfold = put("flat/3ABC_a.a3m.gz");
+        std::fs::write(folder.path().join("duplicate_pdb_chains.txt"), "4abc_X 1ABC_A 5abc_Y\n").unwrap();
         let finder = Finder::new(&[folder.path().to_path_buf()]).unwrap();
+        assert_eq!(finder.of("5abc", "Y", false).0, [openfold.clone()]);
         assert_eq!(finder.of("1ABC", "A", false).0, [openfold]);
         assert_eq!(finder.of("2abc", "B", false).0, [proteinset]);
         assert_eq!(finder.of("T1078", "A", true).0, [alphafold]);
