@@ -49,9 +49,18 @@ pub fn hmmsearch(program: &Path, cores: usize, profile: &Path, database: &Path, 
     ])
 }
 
-/// kalign of a few sequences.
+/// kalign of a few sequences, with one thread so that the result cannot depend on their order of events.
 pub fn kalign(program: &Path, sequences: &Path, aligned: &Path) -> Call {
-    Call::new(program).args([OsString::from("-i"), sequences.into(), "-o".into(), aligned.into(), "--format".into(), "fasta".into()])
+    Call::new(program).args([
+        OsString::from("-i"),
+        sequences.into(),
+        "-o".into(),
+        aligned.into(),
+        "--format".into(),
+        "fasta".into(),
+        "-n".into(),
+        "1".into(),
+    ])
 }
 
 /// mmseqs: a database from FASTA.
