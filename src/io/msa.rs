@@ -84,29 +84,27 @@ pub fn read(path: impl AsRef<Path>) -> Result<Msa> {
     Ok(all.remove(0))
 }
 
-/// Reads the alignment whose query is `sequence`, letter for letter.
+/// Reads the alignment whose query is `sequence`: letter for letter, but that X stands for any residue in either, since programs differ in what
+/// they make of modified residues. The first row is given as the sequence has it.
 pub fn read_for(path: impl AsRef<Path>, sequence: &[u8]) -> Result<Msa> {
     let path = path.as_ref();
-    let mut first = None;
-    for msa in read_all(path)? {
-        if msa.row(0) == sequence {
-            return Ok(msa);
-        }
-        first.get_or_insert(msa);
+    let all = read_all(path)?;
+    let same = |a: u8, b: u8| a == b || (a == b'X' && b.is_ascii_uppercase()) || (b == b'X' && a.is_ascii_uppercase());
+    let is_query = |row: &[u8]| row.len() == sequence.len() && row.iter().zip(sequence).all(|(&a, &b)| same(a, b));
+    let exact = all.iter().position(|m| m.row(0) == sequence);
+    if let Some(i) = exact.or_else(|| all.iter().position(|m| is_query(m.row(0)))) {
+        let mut msa = all.into_iter().nth(i).expect("found above");
+        msa.letters[..sequence.len()].copy_from_slice(sequence);
+        return Ok(msa);
     }
-    let first = first.expect("a parsed file holds at least one alignment");
-    let what = match first.row(0).iter().zip(sequence).position(|(a, b)| a != b) {
-        _ if first.width != sequence.len() => {
-            format!("its first row `{}` has {} residues and the sequence {}", first.names[0], first.width, sequence.len())
+    let first = all.first().expect("a parsed file holds at least one alignment");
+    let (row, name) = (first.row(0), &first.names[0]);
+    let what = match row.iter().zip(sequence).position(|(&a, &b)| !same(a, b)) {
+        Some(i) if row.len() == sequence.len() => {
+            let (theirs, ours) = (text::show(row[i]), text::show(sequence[i]));
+            format!("its first row `{name}` has {theirs} at residue {} where the sequence has {ours}", i + 1)
         }
-        Some(i) => format!(
-            "its first row `{}` has {} at residue {} where the sequence has {}",
-            first.names[0],
-            text::show(first.row(0)[i]),
-            i + 1,
-            text::show(sequence[i])
-        ),
-        None => "no row".into(),
+        _ => format!("its first row `{name}` has {} residues and the sequence {}", row.len(), sequence.len()),
     };
     Err(Error::format(path, format!("the alignment is of another query: {what}")))
 }

@@ -143,6 +143,10 @@ fn another_query_is_refused_by_residue() {
     assert_eq!(all.iter().map(|m| m.width).collect::<Vec<_>>(), [141, 146]);
     let second = all[1].query();
     assert_eq!(msa::read_for(&file, &second).unwrap(), all[1]);
+    let mut unknown = second.clone();
+    unknown[3] = b'X';
+    let read = msa::read_for(&file, &unknown).unwrap();
+    assert!(read.row(0) == unknown && read.row(1) == all[1].row(1));
     let mut other = all[0].query();
     other[9] = b'W';
     let e = msa::read_for(&file, &other).unwrap_err().to_string();
