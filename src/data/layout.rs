@@ -242,7 +242,7 @@ mod tests {
         let colabfold = put("flat/3ABC_a.a3m.gz");
         std::fs::write(folder.path().join("duplicate_pdb_chains.txt"), "4abc_X 1ABC_A 5abc_Y\n").unwrap();
         let finder = Finder::new(&[folder.path().to_path_buf()]).unwrap();
-        assert_eq!(finder.of("5abc", "Y", false).0, [openfold.clone()]);
+        assert_eq!(finder.of("5abc", "Y", false).0, std::slice::from_ref(&openfold));
         assert_eq!(finder.of("1ABC", "A", false).0, [openfold]);
         assert_eq!(finder.of("2abc", "B", false).0, [proteinset]);
         assert_eq!(finder.of("T1078", "A", true).0, [alphafold]);

@@ -152,7 +152,7 @@ fn the_compact_form_holds_all_that_msa_feat_needs() {
         let feat = arrays["msa_feat"].rows(r..r + 1);
         for cell in 0..size.n_clust * size.n_res {
             let mask = t["msa_mask"].as_f32()[cell];
-            let mut ours = vec![0.0; 49];
+            let mut ours = [0.0; 49];
             ours[t["msa"].as_i32()[cell] as usize] = mask;
             let deletions = t["deletion_count"].as_i32()[cell] as f32;
             let per = 1.0 / (1e-6 + t["cluster_size"].as_i32()[cell / size.n_res] as f32);
