@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod search;
 pub mod stop;
 pub mod templates;
+pub mod verify;
 
 /// AlphaFold 2 training and prediction on any GPU.
 #[derive(Debug, Parser)]
@@ -25,6 +26,8 @@ pub enum Command {
     Data(data::Data),
     /// Compare a predicted structure with a reference.
     Evaluate(evaluate::Evaluate),
+    /// Compare golden cases with what this program computes.
+    Verify(verify::Verify),
     /// Search databases for alignments and templates.
     Search(search::Search),
 }
@@ -35,5 +38,6 @@ pub fn run(cli: Cli) -> crate::error::Result<u8> {
         Command::Data(command) => data::run(command),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Search(args) => search::run(&args),
+        Command::Verify(args) => verify::run(&args),
     }
 }

@@ -16,7 +16,7 @@ use crate::tensor::HostTensor;
 pub struct Golden {
     /// The file it came from.
     pub path: PathBuf,
-    /// The folder's name: `primitives`, `evoformer`, `structure`, `losses`, `model` or `data`.
+    /// From the metadata, or else the folder's name: `primitives`, `evoformer`, `structure`, `losses`, `model` or `data`.
     pub group: String,
     /// The case's name, which is the file's stem.
     pub case: String,
@@ -55,7 +55,9 @@ impl Golden {
             Some(text) => serde_json::from_str(text).map_err(|e| wrong(format!("metadata `config` is not JSON: {e}")))?,
             None => Value::Null,
         };
-        let group = path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        // A file keeps its group wherever it is copied to.
+        let folder = || path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let group = meta.get("case").and_then(|c| c.split_once('/')).map_or_else(folder, |(group, _)| group.to_owned());
         let case = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Self { path: path.to_path_buf(), group, case, module, config, meta, tensors })
     }

@@ -25,6 +25,8 @@ use crate::tensor::HostTensor;
 pub struct Outputs {
     /// Tensors by the golden's names without `out:`.
     pub tensors: BTreeMap<String, HostTensor>,
+    /// Gradients by their full names in the golden: `gin:x`, `gparam:linear//weights`. Empty where a module has no backward pass.
+    pub gradients: BTreeMap<String, HostTensor>,
     /// Text results by their keys in the metadata's `strings`; they must be equal.
     pub strings: BTreeMap<String, Value>,
     /// Elements that the definition leaves open, per tensor (QUIRKS 20): true means "do not compare".

@@ -13,3 +13,5 @@ mod search_failures;
 mod search_programs;
 mod shared;
 mod template_hits;
+mod tidy;
+mod verify_rules;

@@ -1,0 +1,191 @@
+//! How close is close enough: every rule of `anyfold verify`, and the text that explains them.
+//!
+//! Knows what a golden case holds and what a module made of it, not how the module made it.
+
+use serde_json::Value;
+
+use super::golden::Golden;
+use super::host_structure::Outputs;
+use crate::error::Result;
+use crate::tensor::{Data, HostTensor};
+
+/// Least relative tolerance of module cases: about 250 roundings of single precision.
+pub const MODULE: f64 = 3e-5;
+/// Least relative tolerance of cases of group `model`, where 48 blocks follow one another.
+pub const MODEL: f64 = 1e-4;
+/// Relative tolerance of floats of group `data`: one sum in another order.
+pub const DATA: f64 = 1e-6;
+/// Multiple of AlphaFold's own single-precision error that is allowed.
+pub const FLOORS: f64 = 20.0;
+/// Tolerance of gradients that are zero, as a share of the case's largest gradient.
+pub const ZERO: f64 = 1e-5;
+/// A tolerance above this says nothing: the tensor is not compared.
+pub const LARGEST: f64 = 1e-2;
+
+/// The rules in words, with the figures that are applied.
+pub fn explain() -> String {
+    format!(
+        "How `anyfold verify` judges a golden case.
+
+error       max|got - reference| / max|reference| over a tensor, without the elements whose value the definition leaves open.
+            A reference of zeros alone must be met exactly.
+tolerance   group data: integers and strings exactly, floats {DATA:e}.
+            group model: max({MODEL:e}, {FLOORS} ref_err). All other groups: max({MODULE:e}, {FLOORS} ref_err). Integers exactly.
+ref_err     AlphaFold's own float32 error on that tensor, from the case's metadata; where it is null, the largest of the tensor's
+            class (outputs, gradients of inputs, gradients of parameters) in the case.
+zeros       gradients listed as `analytic_zero` or `zero_grads` are compared absolutely: {ZERO:e} of the case's largest gradient.
+not compared  a tensor whose tolerance would exceed {LARGEST:e}. It is named and never counted as passed.
+A tensor fails that is missing, of another shape or type, or has a value that is not finite.
+A case fails in which nothing was compared, or whose module this version does not know (`unknown`).
+Exit status: 0 every case passed; 1 some failed; 2 some could not be judged (a damaged file, an unknown module).
+"
+    )
+}
+
+/// What became of a tensor or string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Within the tolerance.
+    Pass,
+    /// Beyond the tolerance, missing, misshapen or not finite.
+    Fail,
+    /// The tolerance would be too large to say anything.
+    NotCompared,
+}
+
+/// One tensor or string of a case.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Compared {
+    /// The golden's name of it: `out:msa`, `gin:x`, `string:header`.
+    pub name: String,
+    /// Its error in the terms of the rules; `None` when it could not be computed (missing, misshapen, not finite).
+    pub error: Option<f64>,
+    /// The largest error allowed; 0 where equality is asked.
+    pub tolerance: f64,
+    /// The outcome.
+    pub verdict: Verdict,
+    /// Why it failed, where the figures do not say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl Compared {
+    fn new(name: &str, error: f64, tolerance: f64) -> Self {
+        let verdict = if error <= tolerance { Verdict::Pass } else { Verdict::Fail };
+        Self { name: name.to_owned(), error: Some(error), tolerance, verdict, why: None }
+    }
+
+    fn failed(name: &str, tolerance: f64, why: String) -> Self {
+        Self { name: name.to_owned(), error: None, tolerance, verdict: Verdict::Fail, why: Some(why) }
+    }
+
+    /// How bad it is, for choosing the worst: error as a multiple of the tolerance.
+    pub fn badness(&self) -> f64 {
+        match (self.verdict, self.error) {
+            (Verdict::NotCompared, _) => -1.0,
+            (Verdict::Fail, None) => f64::INFINITY,
+            (Verdict::Fail, Some(error)) if self.tolerance == 0.0 => 1.0 + error * f64::MAX.sqrt(),
+            (_, error) => error.unwrap_or(0.0) / self.tolerance.max(f64::MIN_POSITIVE),
+        }
+    }
+}
+
+/// Judges every reference of a case: outputs, gradients and strings.
+pub fn compare(case: &Golden, got: &Outputs) -> Result<Vec<Compared>> {
+    let floors = Floors::new(case)?;
+    let references = case.tensors.iter().filter(|(n, _)| class(n).is_some());
+    let mut all: Vec<Compared> = references.map(|(name, reference)| judge(case, got, &floors, name, reference)).collect();
+    if let Value::Object(strings) = case.json("strings")? {
+        for (key, reference) in strings {
+            let differs = got.strings.get(&key) != Some(&reference);
+            all.push(Compared::new(&format!("string:{key}"), f64::from(u8::from(differs)), 0.0));
+        }
+    }
+    Ok(all)
+}
+
+/// The prefix of a name that is a reference to compare with.
+fn class(name: &str) -> Option<&str> {
+    name.split_once(':').map(|(class, _)| class).filter(|c| ["out", "gin", "gparam"].contains(c))
+}
+
+/// What the metadata says about a case's tensors.
+struct Floors {
+    ref_err: Value,
+    zeros: Vec<String>,
+    largest_gradient: f64,
+}
+
+impl Floors {
+    fn new(case: &Golden) -> Result<Self> {
+        let mut zeros = Vec::new();
+        for key in ["analytic_zero", "zero_grads"] {
+            let names = case.json(key)?;
+            zeros.extend(names.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+        }
+        let gradients = case.tensors.iter().filter(|(n, _)| matches!(class(n), Some("gin" | "gparam")));
+        let largest_gradient = gradients.map(|(_, t)| largest(t)).fold(0.0, f64::max);
+        Ok(Self { ref_err: case.json("ref_err")?, zeros, largest_gradient })
+    }
+
+    fn is_zero(&self, name: &str) -> bool {
+        self.zeros.iter().any(|z| z == name)
+    }
+
+    /// AlphaFold's own error on a tensor; the largest of its class where it was not measured.
+    fn of(&self, name: &str) -> f64 {
+        if let Some(floor) = self.ref_err[name].as_f64() {
+            return floor;
+        }
+        let same = self.ref_err.as_object().into_iter().flatten().filter(|(n, _)| class(n) == class(name));
+        same.filter_map(|(_, floor)| floor.as_f64()).fold(0.0, f64::max)
+    }
+}
+
+fn largest(tensor: &HostTensor) -> f64 {
+    tensor.to_f64().into_iter().fold(0.0, |m, x| m.max(x.abs()))
+}
+
+fn judge(case: &Golden, got: &Outputs, floors: &Floors, name: &str, reference: &HostTensor) -> Compared {
+    let plain = name.strip_prefix("out:");
+    let exact = matches!(reference.data, Data::I32(_));
+    let least = match case.group.as_str() {
+        "data" => DATA,
+        "model" => f64::max(MODEL, FLOORS * floors.of(name)),
+        _ => f64::max(MODULE, FLOORS * floors.of(name)),
+    };
+    let (absolute, tolerance) = match floors.is_zero(name) {
+        true => (true, ZERO * floors.largest_gradient),
+        false => (false, if exact { 0.0 } else { least }),
+    };
+    let ours = match plain {
+        Some(plain) => got.tensors.get(plain),
+        None => got.gradients.get(name),
+    };
+    let Some(ours) = ours else { return Compared::failed(name, tolerance, "was not made".into()) };
+    // The goldens store scalars with one axis of one element.
+    let scalar = ours.shape.is_empty() && reference.shape == [1];
+    if !scalar && ours.shape != reference.shape {
+        return Compared::failed(name, tolerance, format!("has shape {:?}, not {:?}", ours.shape, reference.shape));
+    }
+    if exact && matches!(ours.data, Data::F32(_)) {
+        return Compared::failed(name, tolerance, "is f32, not i32".into());
+    }
+    let open = plain.and_then(|p| got.undefined.get(p));
+    let pairs = ours.to_f64().into_iter().zip(reference.to_f64()).enumerate();
+    let pairs: Vec<(f64, f64)> = pairs.filter(|(i, _)| open.is_none_or(|o| !o[*i])).map(|(_, pair)| pair).collect();
+    if let Some(at) = pairs.iter().position(|(a, b)| !a.is_finite() || !b.is_finite()) {
+        return Compared::failed(name, tolerance, format!("is not finite: {} for {}", pairs[at].0, pairs[at].1));
+    }
+    let off = pairs.iter().fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+    let scale = if absolute { 1.0 } else { pairs.iter().fold(0.0_f64, |m, (_, b)| m.max(b.abs())) };
+    let error = if off == 0.0 { 0.0 } else { off / scale };
+    if !absolute && tolerance > LARGEST {
+        return Compared { name: name.to_owned(), error: Some(error), tolerance, verdict: Verdict::NotCompared, why: None };
+    }
+    match error.is_finite() {
+        true => Compared::new(name, error, tolerance),
+        false => Compared::failed(name, tolerance, format!("is off by {off:.2e} where the reference is zero")),
+    }
+}
