@@ -10,7 +10,7 @@ use anyfold::protein::structure::Chain;
 use anyfold::verify::golden::Golden;
 use glam::DVec3;
 
-use crate::shared::shared;
+use crate::shared::{left_out, shared};
 
 /// A golden's flags per residue or per atom, as booleans.
 fn flags(case: &Golden, name: &str) -> Vec<bool> {
@@ -137,7 +137,7 @@ fn tmscore_program(predicted: &Chain, reference: &Chain) -> Option<[f64; 4]> {
     };
     let files = [write(predicted, "p.pdb"), write(reference, "r.pdb")];
     let Ok(output) = std::process::Command::new("TMscore").args(&files).output() else {
-        eprintln!("LEFT OUT: the program TMscore is not installed (Debian: tm-align)");
+        left_out("the program TMscore is not installed (Debian: tm-align)");
         return None;
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -11,7 +11,7 @@ use anyfold::search::config::find_program;
 use anyfold::search::kalign::Kalign;
 use anyfold::search::process::Limits;
 
-use crate::shared::shared;
+use crate::shared::{left_out, shared};
 
 fn asset(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/search").join(name)
@@ -21,7 +21,7 @@ fn asset(name: &str) -> PathBuf {
 fn installed(programs: &[&str]) -> bool {
     let missing: Vec<_> = programs.iter().filter(|p| find_program(Path::new(p)).is_none()).collect();
     if !missing.is_empty() {
-        eprintln!("LEFT OUT: {missing:?} not installed");
+        left_out(&format!("{missing:?} not installed"));
     }
     missing.is_empty()
 }

@@ -1,6 +1,13 @@
 //! Where the shared data folder is: `ANYFOLD_SHARED`, or `../shared` beside the crate.
 
+use std::io::Write;
 use std::path::PathBuf;
+
+/// Says that a test was left out. Not by `eprintln!`, which the test harness hides when a test passes.
+pub fn left_out(why: &str) {
+    let line = format!("LEFT OUT: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
 
 /// A path inside the shared folder, or `None`, said aloud, when the folder is not there.
 pub fn shared(inside: &str) -> Option<PathBuf> {
@@ -8,7 +15,7 @@ pub fn shared(inside: &str) -> Option<PathBuf> {
         std::env::var_os("ANYFOLD_SHARED").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let path = root.join(inside);
     if !path.exists() {
-        eprintln!("LEFT OUT: {} is not there (set ANYFOLD_SHARED)", path.display());
+        left_out(&format!("{} is not there (set ANYFOLD_SHARED)", path.display()));
         return None;
     }
     Some(path)

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::shared::left_out;
+
 /// Modules of one line are on one floor and may use each other; a module imports from its own floor and those above.
 const FLOORS: [&[&str]; 12] = [
     &["error", "tensor"],
@@ -153,7 +155,7 @@ fn every_op_has_its_shader_and_every_shader_its_op() {
     let (ops, mut shaders) = (stems("src/ops", "rs"), stems("shaders", "wgsl"));
     shaders.retain(|p| !p.starts_with("lib"));
     if ops.is_empty() && shaders.is_empty() {
-        eprintln!("LEFT OUT: there is no op yet");
+        left_out("there is no op yet");
     }
     assert_eq!(ops, shaders, "ops and shaders without a twin");
 }
