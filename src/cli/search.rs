@@ -14,7 +14,7 @@ use crate::search::run::{self, RunOptions, State};
 
 /// Search sequence and template databases with jackhmmer, hhblits, MMseqs2, hhsearch and hmmsearch.
 ///
-/// Results go to OUT/<name of the sequence>/: uniref90_hits.sto, mgnify_hits.sto, bfd_uniref_hits.a3m, pdb70_hits.hhr, … Results that are there
+/// Results go to OUT/NAME/: uniref90_hits.sto, mgnify_hits.sto, bfd_uniref_hits.a3m, pdb70_hits.hhr, … Results that are there
 /// are kept, so that a run that was stopped goes on where it ended.
 #[derive(Debug, Args)]
 pub struct Search {
@@ -35,7 +35,7 @@ pub struct Search {
     /// Search again what is there.
     #[arg(long)]
     overwrite: bool,
-    /// Put results into OUT/<name>/msas, as AlphaFold does.
+    /// Put results into OUT/NAME/msas, as AlphaFold does.
     #[arg(long)]
     msas: bool,
     /// Write the outcome of each search here.
