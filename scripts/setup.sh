@@ -38,7 +38,7 @@ lacking() {
 # A Vulkan loader, and a software driver where no driver is installed at all.
 vulkan_packages() {
     { /sbin/ldconfig -p 2>/dev/null || true; } | grep -q 'libvulkan\.so\.1' || echo libvulkan1
-    find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name "*.json" 2>/dev/null | grep -q . || echo mesa-vulkan-drivers
+    { find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name "*.json" 2>/dev/null || true; } | grep -q . || echo mesa-vulkan-drivers
 }
 
 # The programs that `anyfold search` calls.

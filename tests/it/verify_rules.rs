@@ -168,6 +168,12 @@ fn all_data_cases_pass() {
     assert!(status == 0 && said.ends_with("\n38 passed, 0 failed\n"), "{said}");
 }
 
+/// The bytes with the first `from` replaced by `to`, which is as long.
+fn put(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let start = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+    [&bytes[..start], to.as_bytes(), &bytes[start + from.len()..]].concat()
+}
+
 #[test]
 fn what_is_wrong_with_a_file_is_one_line_and_the_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -176,18 +182,18 @@ fn what_is_wrong_with_a_file_is_one_line_and_the_others_go_on() {
     std::fs::write(at("a_good.safetensors"), &whole).unwrap();
     let (status, said, error) = verify(&[folder.path()], &[]);
     assert!(status == 0 && error.is_empty(), "{said}{error}");
-    let text = |from: &str, to: &str| {
-        let start = whole.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
-        let mut bytes = whole.clone();
-        bytes[start..start + from.len()].copy_from_slice(to.as_bytes());
-        bytes
-    };
+    let text = |from: &str, to: &str| put(&whole, from, to);
+    let masked = std::fs::read(asset("data/make_masked_msa.safetensors")).unwrap();
     let wrong = [
         (whole[..whole.len() - 7].to_vec(), "not a whole safetensors file"),
         (text("\"dtype\":\"I32\"", "\"dtype\":\"U32\""), "goldens hold F32 and I32 only"),
         (text("\"in:aatype\"", "\"in:aatypo\""), "tensor `in:aatype` is missing"),
         (text("\"module\":\"make_atom14_masks\"", "\"module\":\"make_atom14_tasks\""), "does not know: make_atom14_tasks"),
         (Vec::new(), "b_bad.safetensors"),
+        (
+            put(&masked, r#""in:msa":{"dtype":"I32","shape":[12,73]"#, r#""in:msa":{"dtype":"I32","shape":[876  ]"#),
+            "do not fit module `make_masked_msa`",
+        ),
     ];
     for (bytes, message) in wrong {
         std::fs::write(at("b_bad.safetensors"), bytes).unwrap();
