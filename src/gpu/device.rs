@@ -1,0 +1,234 @@
+//! Adapters and the device: choosing one, asking for its real limits, and turning its failures into errors that say what to do.
+//!
+//! Must not know what runs on it.
+
+use std::sync::{Arc, Mutex};
+
+use crate::error::{Error, Result};
+use crate::gpu::recorder::Traits;
+
+/// How the user chose.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// A part of the adapter's name, or its index in `anyfold devices`; `None` takes `ANYFOLD_ADAPTER` or the best.
+    pub adapter: Option<String>,
+    /// Full run-time checks in shaders.
+    pub checked: bool,
+    /// A lower limit on the bytes of a storage binding than the adapter has, for tests.
+    pub max_binding: Option<u64>,
+    /// A lower limit on the bytes of a buffer than the adapter has, for tests.
+    pub max_buffer: Option<u64>,
+}
+
+/// An adapter as `anyfold devices` shows it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Listed {
+    /// Position in the list, usable as `--adapter INDEX`.
+    pub index: usize,
+    /// The adapter's name.
+    pub name: String,
+    /// Discrete, integrated, virtual, software.
+    pub kind: String,
+    /// Vulkan, Metal or DX12.
+    pub backend: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// Largest storage binding in bytes.
+    pub max_binding: u64,
+    /// Largest buffer in bytes.
+    pub max_buffer: u64,
+    /// Workgroup memory in bytes.
+    pub workgroup_memory: u32,
+    /// Smallest and largest subgroup.
+    pub subgroup: [u32; 2],
+    /// Features that anyfold uses when they are there.
+    pub features: Vec<String>,
+    /// Whether it would be chosen.
+    pub chosen: bool,
+}
+
+/// An open device.
+#[derive(Debug)]
+pub struct Gpu {
+    /// The device.
+    pub device: wgpu::Device,
+    /// Its queue.
+    pub queue: wgpu::Queue,
+    /// What the driver says of itself.
+    pub info: wgpu::AdapterInfo,
+    /// What chooses kernel variants.
+    pub traits: Traits,
+    /// Full run-time checks in shaders.
+    pub checked: bool,
+    /// Alignment of storage and uniform offsets in bytes.
+    pub align: u64,
+    lost: Arc<Mutex<Option<String>>>,
+}
+
+/// The optional features that make anyfold faster or better informed.
+const WANTED: &[(wgpu::Features, &str)] = &[
+    (wgpu::Features::SUBGROUP, "subgroups"),
+    (wgpu::Features::SHADER_F16, "f16"),
+    (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
+    (wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES, "timestamps in passes"),
+    (wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, "cooperative matrices"),
+];
+
+fn instance() -> wgpu::Instance {
+    let mut desc = wgpu::InstanceDescriptor::new_without_display_handle();
+    desc.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    desc.flags = if cfg!(debug_assertions) && std::env::var_os("ANYFOLD_VALIDATION").is_some() {
+        wgpu::InstanceFlags::debugging()
+    } else {
+        wgpu::InstanceFlags::empty()
+    };
+    wgpu::Instance::new(desc)
+}
+
+/// Hardware before software; among hardware, discrete before integrated before virtual.
+fn rank(kind: wgpu::DeviceType) -> u32 {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+fn wish(choice: &Choice) -> Option<String> {
+    choice.adapter.clone().or_else(|| std::env::var("ANYFOLD_ADAPTER").ok()).filter(|w| !w.is_empty())
+}
+
+/// The index that the choice means among these adapters.
+fn pick(infos: &[wgpu::AdapterInfo], choice: &Choice) -> Result<usize> {
+    let all = || infos.iter().enumerate().map(|(i, a)| format!("{i}: {}", a.name)).collect::<Vec<_>>().join(", ");
+    if infos.is_empty() {
+        return Err(Error::Device(
+            "no Vulkan, Metal or DX12 adapter found; install the GPU's driver, or a software one (Debian, Ubuntu: mesa-vulkan-drivers)".into(),
+        ));
+    }
+    let Some(wish) = wish(choice) else {
+        return Ok((0..infos.len()).min_by_key(|&i| rank(infos[i].device_type)).expect("there is an adapter"));
+    };
+    let found = match wish.parse::<usize>() {
+        Ok(index) => (index < infos.len()).then_some(index),
+        Err(_) => (0..infos.len()).find(|&i| infos[i].name.to_lowercase().contains(&wish.to_lowercase())),
+    };
+    found.ok_or_else(|| Error::Device(format!("no adapter `{wish}`; there are {}", all())))
+}
+
+/// Every adapter of this machine.
+pub fn list(choice: &Choice) -> Result<Vec<Listed>> {
+    let adapters = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()));
+    let infos: Vec<_> = adapters.iter().map(wgpu::Adapter::get_info).collect();
+    let chosen = if infos.is_empty() { None } else { Some(pick(&infos, choice)?) };
+    let describe = |(index, adapter): (usize, &wgpu::Adapter)| {
+        let (info, limits, features) = (&infos[index], adapter.limits(), adapter.features());
+        Listed {
+            index,
+            name: info.name.clone(),
+            kind: if info.device_type == wgpu::DeviceType::Cpu { "software".into() } else { format!("{:?}", info.device_type) },
+            backend: info.backend.to_string(),
+            driver: format!("{} {}", info.driver, info.driver_info),
+            max_binding: limits.max_storage_buffer_binding_size,
+            max_buffer: limits.max_buffer_size,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            subgroup: [info.subgroup_min_size, info.subgroup_max_size],
+            features: WANTED.iter().filter(|(f, _)| features.contains(*f)).map(|(_, n)| n.to_string()).collect(),
+            chosen: chosen == Some(index),
+        }
+    };
+    Ok(adapters.iter().enumerate().map(describe).collect())
+}
+
+impl Gpu {
+    /// Opens the chosen adapter with its real limits.
+    pub fn open(choice: &Choice) -> Result<Self> {
+        let adapters = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()));
+        let infos: Vec<_> = adapters.iter().map(wgpu::Adapter::get_info).collect();
+        let index = pick(&infos, choice)?;
+        let (adapter, info) = (&adapters[index], infos[index].clone());
+        let wanted = WANTED.iter().fold(wgpu::Features::empty(), |all, (f, _)| all | *f);
+        let features = adapter.features() & wanted;
+        let limits = adapter.limits();
+        let mut descriptor = wgpu::DeviceDescriptor { label: Some("anyfold"), required_features: features, ..Default::default() };
+        descriptor.required_limits = limits.clone();
+        descriptor.memory_hints = wgpu::MemoryHints::MemoryUsage;
+        if features.intersects(wgpu::Features::all_experimental_mask()) {
+            // SAFETY: cooperative matrices are the only experimental feature asked for; kernels that use them are checked by `verify`.
+            descriptor.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
+        let opened = pollster::block_on(adapter.request_device(&descriptor));
+        let (device, queue) = opened.map_err(|e| Error::Device(format!("{} cannot be opened: {e}; try another --adapter", info.name)))?;
+        let lost = Arc::new(Mutex::new(None));
+        let (on_lost, on_error) = (lost.clone(), lost.clone());
+        device.set_device_lost_callback(move |reason, what| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                note(&on_lost, format!("the device was lost: {what}"));
+            }
+        });
+        device.on_uncaptured_error(Arc::new(move |error| note(&on_error, error.to_string())));
+        let cpu = info.device_type == wgpu::DeviceType::Cpu;
+        let max_buffer = limits.max_buffer_size.min(choice.max_buffer.unwrap_or(u64::MAX));
+        let max_binding = limits.max_storage_buffer_binding_size.min(choice.max_binding.unwrap_or(u64::MAX)).min(max_buffer);
+        let align = u64::from(limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment)).max(256);
+        let subgroup = if features.contains(wgpu::Features::SUBGROUP) { info.subgroup_min_size } else { 0 };
+        let traits = Traits { cpu, subgroup, max_binding, max_buffer, workspace: 64 << 20 };
+        Ok(Self { device, queue, info, traits, checked: choice.checked, align, lost })
+    }
+
+    /// The first failure that the device reported, as an error.
+    pub fn check(&self) -> Result<()> {
+        let failure = self.lost.lock().expect("no thread panics with this lock").clone();
+        match failure {
+            None => Ok(()),
+            Some(what) if what.to_lowercase().contains("memory") => {
+                Err(Error::Memory(format!("{}: {what}; try a smaller crop, fewer sequences or bf16 storage", self.info.name)))
+            }
+            Some(what) => Err(Error::Device(format!("{}: {what}; `anyfold verify` tells whether the driver computes correctly", self.info.name))),
+        }
+    }
+
+    /// Waits for all submitted work.
+    pub fn wait(&self) -> Result<()> {
+        let done = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.check()?;
+        done.map(|_| ()).map_err(|e| Error::Device(format!("{}: waiting for the device failed: {e}", self.info.name)))
+    }
+
+    /// A zeroed buffer for storage, copies and, when `uniform`, uniform bindings.
+    pub fn buffer(&self, label: &str, bytes: u64, uniform: bool) -> Result<wgpu::Buffer> {
+        use wgpu::BufferUsages as U;
+        let usage = U::STORAGE | U::COPY_SRC | U::COPY_DST | if uniform { U::UNIFORM } else { U::empty() };
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let size = bytes.next_multiple_of(self.align).max(self.align);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false });
+        match pollster::block_on(scope.pop()) {
+            None => Ok(buffer),
+            Some(_) => Err(Error::Memory(format!(
+                "{} has no room for {size} bytes ({label}); free its memory, or try a smaller crop, fewer sequences or bf16 storage",
+                self.info.name
+            ))),
+        }
+    }
+
+    /// Reads bytes back; waits for the device.
+    pub fn read(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging =
+            self.device.create_buffer(&wgpu::BufferDescriptor { label: Some("read back"), size: bytes, usage, mapped_at_creation: false });
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
+        self.queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., |_| {});
+        self.wait()?;
+        let failed = |e: &dyn std::fmt::Display| Error::Device(format!("{}: reading back failed: {e}", self.info.name));
+        let view = staging.get_mapped_range(..).map_err(|e| failed(&e))?;
+        Ok(view.to_vec())
+    }
+}
+
+fn note(slot: &Mutex<Option<String>>, what: String) {
+    slot.lock().expect("no thread panics with this lock").get_or_insert(what);
+}

@@ -1,0 +1,393 @@
+//! The graph: recorded once per shape from ordinary Rust code on [`Tensor`] handles, then planned and replayed.
+//!
+//! Knows operations only through [`Op`] and the few [`Builtins`] it is given. Must not know any operation's name, nor proteins.
+
+pub mod backward;
+pub mod inspect;
+pub mod plan;
+pub mod run;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::gpu::view::{contiguous_strides, padded_len};
+use crate::gpu::{Recorder, Root, View};
+use crate::op::{Backward, Op};
+use crate::tensor::DType;
+
+/// The operations that the graph itself needs, given to it by the floor above.
+#[derive(Debug, Clone, Copy)]
+pub struct Builtins {
+    /// `dst += src` for two views of the same shape.
+    pub accumulate: fn(&mut Recorder, dst: &View, src: &View),
+    /// Sets every element of a contiguous view, padding aside, to a value.
+    pub fill: fn(&mut Recorder, dst: &View, value: f32),
+    /// A contiguous copy of any strided view.
+    pub copy: fn() -> Rc<dyn Op>,
+    /// Elementwise sum with broadcasting.
+    pub add: fn() -> Rc<dyn Op>,
+    /// Elementwise product with broadcasting.
+    pub mul: fn() -> Rc<dyn Op>,
+}
+
+/// What a tensor is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Origin {
+    /// Given from outside; persistent.
+    Input {
+        /// Its name.
+        name: String,
+        /// Whether a gradient is wanted.
+        grad: bool,
+    },
+    /// A trained parameter: a part of the parameter arena.
+    Param {
+        /// Its name.
+        name: String,
+    },
+    /// An output of a node.
+    Node(usize),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Info {
+    pub view: View,
+    pub origin: Origin,
+    /// The tensor that owns the memory: itself, or what this is a view of.
+    pub base: usize,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub op: Rc<dyn Op>,
+    pub x: Vec<usize>,
+    pub y: Vec<usize>,
+    pub scope: String,
+    pub segment: Option<usize>,
+}
+
+/// What is done, in order. Backward steps are appended by [`Graph::backward`].
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Forward(usize),
+    Backward { node: usize, x: Vec<View>, y: Vec<View>, dy: Vec<Option<View>>, dx: Vec<Option<View>> },
+    Accumulate { dst: View, src: View },
+    Fill { dst: View, value: f32 },
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub builtins: Builtins,
+    pub storage: DType,
+    pub tensors: Vec<Info>,
+    pub nodes: Vec<Node>,
+    pub steps: Vec<Step>,
+    pub roots: Vec<RootInfo>,
+    pub scope: Vec<String>,
+    pub segment: Option<usize>,
+    pub segments: usize,
+    /// The memory of all parameters and of their gradients.
+    pub params: Root,
+    pub grads: Root,
+    pub outputs: Vec<(String, View)>,
+}
+
+/// One piece of memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RootInfo {
+    /// What it holds, for prints.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether it keeps its content between replays: inputs, parameters, gradients, states.
+    pub persistent: bool,
+}
+
+/// A recording in progress.
+#[derive(Debug)]
+pub struct Graph {
+    pub(crate) inner: RefCell<Inner>,
+}
+
+/// A handle on a tensor of a graph.
+#[derive(Clone, Copy)]
+pub struct Tensor<'g> {
+    pub(crate) graph: &'g Graph,
+    pub(crate) id: usize,
+}
+
+impl std::fmt::Debug for Tensor<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "t{}{:?}", self.id, self.shape())
+    }
+}
+
+impl Graph {
+    /// An empty graph that stores activations as `storage` and whose parameters fill `param_elements` of one arena.
+    pub fn new(builtins: Builtins, storage: DType, param_elements: usize) -> Self {
+        let bytes = param_elements as u64 * 4;
+        let arena = |name: &str| RootInfo { name: name.into(), bytes, persistent: true };
+        Graph {
+            inner: RefCell::new(Inner {
+                builtins,
+                storage,
+                tensors: Vec::new(),
+                nodes: Vec::new(),
+                steps: Vec::new(),
+                roots: vec![arena("parameters"), arena("gradients")],
+                scope: Vec::new(),
+                segment: None,
+                segments: 0,
+                params: Root(0),
+                grads: Root(1),
+                outputs: Vec::new(),
+            }),
+        }
+    }
+
+    fn push(&self, info: Info) -> Tensor<'_> {
+        let mut inner = self.inner.borrow_mut();
+        inner.tensors.push(info);
+        Tensor { graph: self, id: inner.tensors.len() - 1 }
+    }
+
+    /// A tensor given from outside before each replay; `grad` asks for its gradient.
+    pub fn input(&self, name: &str, shape: &[usize], dtype: DType, grad: bool) -> Tensor<'_> {
+        assert!(!shape.is_empty(), "input `{name}` needs at least one axis");
+        let mut inner = self.inner.borrow_mut();
+        let root = inner.root(name, padded_len(shape) as u64 * dtype.size() as u64, true);
+        let base = inner.tensors.len();
+        drop(inner);
+        self.push(Info { view: View::whole(root, shape, dtype), origin: Origin::Input { name: name.into(), grad }, base })
+    }
+
+    /// A parameter: the part of the arena at `offset` elements, always f32.
+    pub fn param(&self, name: &str, shape: &[usize], offset: usize) -> Tensor<'_> {
+        let inner = self.inner.borrow();
+        let (root, base) = (inner.params, inner.tensors.len());
+        assert!((offset + padded_len(shape)) as u64 * 4 <= inner.roots[root.0 as usize].bytes, "parameter `{name}` lies beyond the arena");
+        drop(inner);
+        let strides = contiguous_strides(shape);
+        let view = View { root, offset, shape: shape.to_vec(), strides, dtype: DType::F32 };
+        self.push(Info { view, origin: Origin::Param { name: name.into() }, base })
+    }
+
+    /// Applies an operation and gives all of its outputs.
+    pub fn apply_all<'g>(&'g self, op: Rc<dyn Op>, x: &[Tensor<'g>]) -> Vec<Tensor<'g>> {
+        let x: Vec<Tensor<'g>> = x.iter().enumerate().map(|(i, t)| if op.strided(i) { *t } else { t.contiguous() }).collect();
+        let shapes: Vec<Vec<usize>> = x.iter().map(Tensor::shape).collect();
+        let specs = op.shapes(&shapes.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let mut inner = self.inner.borrow_mut();
+        let node = inner.nodes.len();
+        let mut y = Vec::new();
+        for spec in specs {
+            let id = inner.new_output(node, op.name(), &spec.shape, spec.dtype);
+            y.push(id);
+        }
+        let (scope, segment) = (inner.scope.join("/"), inner.segment);
+        inner.nodes.push(Node { op, x: x.iter().map(|t| t.id).collect(), y: y.clone(), scope, segment });
+        inner.steps.push(Step::Forward(node));
+        drop(inner);
+        y.into_iter().map(|id| Tensor { graph: self, id }).collect()
+    }
+
+    /// Applies an operation with one output.
+    pub fn apply<'g>(&'g self, op: impl Op + 'static, x: &[Tensor<'g>]) -> Tensor<'g> {
+        self.apply_all(Rc::new(op), x)[0]
+    }
+
+    /// Runs `body` with `name` on the path that names tensors and keys dropout.
+    pub fn scope<R>(&self, name: &str, body: impl FnOnce() -> R) -> R {
+        self.inner.borrow_mut().scope.push(name.into());
+        let result = body();
+        self.inner.borrow_mut().scope.pop();
+        result
+    }
+
+    /// The path of scopes, joined by slashes.
+    pub fn scope_path(&self) -> String {
+        self.inner.borrow().scope.join("/")
+    }
+
+    /// Records `body` as a segment: its inner tensors are not kept for the backward sweep but computed again. Segments do not nest:
+    /// an inner one belongs to the outer.
+    pub fn recompute<R>(&self, body: impl FnOnce() -> R) -> R {
+        let outer = {
+            let mut inner = self.inner.borrow_mut();
+            let outer = inner.segment;
+            if outer.is_none() {
+                inner.segment = Some(inner.segments);
+                inner.segments += 1;
+            }
+            outer
+        };
+        let result = body();
+        self.inner.borrow_mut().segment = outer;
+        result
+    }
+
+    /// Names a tensor that is read back after a replay, and so kept to the end.
+    pub fn output(&self, name: &str, tensor: Tensor<'_>) {
+        let tensor = tensor.contiguous();
+        let view = tensor.view();
+        let mut inner = self.inner.borrow_mut();
+        inner.roots[view.root.0 as usize].persistent = true;
+        inner.outputs.push((name.into(), view));
+    }
+
+    /// Records every step that something depends on.
+    pub(crate) fn lower(&self, traits: &crate::gpu::recorder::Traits) -> Lowered {
+        let inner = self.inner.borrow();
+        let keep = inner.useful_steps();
+        let mut recorder = Recorder::new(traits.clone(), inner.roots.len() as u32);
+        for (index, step) in inner.steps.iter().enumerate().filter(|(i, _)| keep[*i]) {
+            recorder.set_node(index);
+            match step {
+                Step::Forward(n) => {
+                    let node = &inner.nodes[*n];
+                    let views = |ids: &[usize]| ids.iter().map(|&t| inner.tensors[t].view.clone()).collect::<Vec<_>>();
+                    node.op.forward(&mut recorder, &views(&node.x), &views(&node.y));
+                }
+                Step::Backward { node, x, y, dy, dx } => {
+                    inner.nodes[*node].op.backward(&mut recorder, &Backward { x, y, dy, dx });
+                }
+                Step::Accumulate { dst, src } => (inner.builtins.accumulate)(&mut recorder, dst, src),
+                Step::Fill { dst, value } if *value == 0.0 && dst.is_contiguous() => recorder.clear(dst),
+                Step::Fill { dst, value } => (inner.builtins.fill)(&mut recorder, dst, *value),
+            }
+        }
+        let (commands, temps) = recorder.finish();
+        let mut roots = inner.roots.clone();
+        roots.extend(temps.iter().map(|(_, bytes)| RootInfo { name: "workspace".into(), bytes: *bytes, persistent: false }));
+        let labels = inner.steps.iter().map(|s| inner.label(s)).collect();
+        Lowered { commands, roots, labels }
+    }
+}
+
+/// A graph as commands.
+#[derive(Debug)]
+pub(crate) struct Lowered {
+    pub commands: Vec<crate::gpu::recorder::Recorded>,
+    pub roots: Vec<RootInfo>,
+    /// A label for each step.
+    pub labels: Vec<String>,
+}
+
+impl Inner {
+    pub(crate) fn root(&mut self, name: &str, bytes: u64, persistent: bool) -> Root {
+        self.roots.push(RootInfo { name: name.into(), bytes, persistent });
+        Root(self.roots.len() as u32 - 1)
+    }
+
+    pub(crate) fn new_output(&mut self, node: usize, op: &str, shape: &[usize], dtype: Option<DType>) -> usize {
+        let dtype = dtype.unwrap_or(self.storage);
+        let name = format!("{}/{op}", self.scope.join("/"));
+        let root = self.root(&name, padded_len(shape) as u64 * dtype.size() as u64, false);
+        let base = self.tensors.len();
+        self.tensors.push(Info { view: View::whole(root, shape, dtype), origin: Origin::Node(node), base });
+        base
+    }
+
+    fn label(&self, step: &Step) -> String {
+        match step {
+            Step::Forward(n) => format!("{}/{}", self.nodes[*n].scope, self.nodes[*n].op.name()),
+            Step::Backward { node, .. } => format!("{}/{} backward", self.nodes[*node].scope, self.nodes[*node].op.name()),
+            Step::Accumulate { .. } => "accumulate".into(),
+            Step::Fill { .. } => "fill".into(),
+        }
+    }
+
+    /// Which steps lead to something persistent: a reverse scan over what each step writes and reads.
+    fn useful_steps(&self) -> Vec<bool> {
+        let mut wanted: Vec<bool> = self.roots.iter().map(|r| r.persistent).collect();
+        let mut keep = vec![false; self.steps.len()];
+        for (index, step) in self.steps.iter().enumerate().rev() {
+            let (reads, writes) = self.touches(step);
+            keep[index] = writes.iter().any(|r| wanted[r.0 as usize]);
+            if keep[index] {
+                reads.iter().for_each(|r| wanted[r.0 as usize] = true);
+            }
+        }
+        keep
+    }
+
+    fn touches(&self, step: &Step) -> (Vec<Root>, Vec<Root>) {
+        let roots = |ids: &[usize]| ids.iter().map(|&t| self.tensors[t].view.root).collect::<Vec<_>>();
+        match step {
+            Step::Forward(n) => (roots(&self.nodes[*n].x), roots(&self.nodes[*n].y)),
+            Step::Backward { node, x, y, dy, dx } => {
+                let needs = self.nodes[*node].op.needs();
+                let some = |views: &[View], bits: u32| {
+                    views.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, v)| v.root).collect::<Vec<_>>()
+                };
+                let mut reads = some(x, needs.x);
+                reads.extend(some(y, needs.y));
+                reads.extend(dy.iter().flatten().map(|v| v.root));
+                (reads, dx.iter().flatten().map(|v| v.root).collect())
+            }
+            Step::Accumulate { dst, src } => (vec![src.root], vec![dst.root]),
+            Step::Fill { dst, .. } => (Vec::new(), vec![dst.root]),
+        }
+    }
+}
+
+impl<'g> Tensor<'g> {
+    pub(crate) fn view(&self) -> View {
+        self.graph.inner.borrow().tensors[self.id].view.clone()
+    }
+
+    /// Extent of every axis.
+    pub fn shape(&self) -> Vec<usize> {
+        self.graph.inner.borrow().tensors[self.id].view.shape.clone()
+    }
+
+    /// How its elements are stored.
+    pub fn dtype(&self) -> DType {
+        self.graph.inner.borrow().tensors[self.id].view.dtype
+    }
+
+    fn derive(&self, change: impl FnOnce(&View) -> View) -> Tensor<'g> {
+        let info = self.graph.inner.borrow().tensors[self.id].clone();
+        self.graph.push(Info { view: change(&info.view), ..info })
+    }
+
+    /// The part `range` of `axis`, without a copy.
+    pub fn slice(&self, axis: usize, range: std::ops::Range<usize>) -> Tensor<'g> {
+        self.derive(|v| v.slice(axis, range))
+    }
+
+    /// The axes in another order, without a copy; the innermost stays.
+    pub fn permute(&self, order: &[usize]) -> Tensor<'g> {
+        self.derive(|v| v.permute(order))
+    }
+
+    /// The same elements under another shape, without a copy when they are contiguous.
+    pub fn reshape(&self, shape: &[usize]) -> Tensor<'g> {
+        self.contiguous().derive(|v| v.reshape(shape))
+    }
+
+    /// Itself, or a contiguous copy.
+    pub fn contiguous(&self) -> Tensor<'g> {
+        if self.view().is_contiguous() {
+            return *self;
+        }
+        let copy = (self.graph.inner.borrow().builtins.copy)();
+        self.graph.apply_all(copy, &[*self])[0]
+    }
+}
+
+impl<'g> std::ops::Add for Tensor<'g> {
+    type Output = Tensor<'g>;
+    fn add(self, other: Self) -> Tensor<'g> {
+        let op = (self.graph.inner.borrow().builtins.add)();
+        self.graph.apply_all(op, &[self, other])[0]
+    }
+}
+
+impl<'g> std::ops::Mul for Tensor<'g> {
+    type Output = Tensor<'g>;
+    fn mul(self, other: Self) -> Tensor<'g> {
+        let op = (self.graph.inner.borrow().builtins.mul)();
+        self.graph.apply_all(op, &[self, other])[0]
+    }
+}

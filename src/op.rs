@@ -1,0 +1,121 @@
+//! What an operation is: shapes, two directions that record commands, and a plain f64 reference.
+//!
+//! Must not know graphs, nor any particular operation.
+
+use std::fmt::Debug;
+
+use crate::gpu::{Recorder, View};
+use crate::tensor::DType;
+
+/// Shape and storage of a tensor to come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// Extent of every axis, at least one axis.
+    pub shape: Vec<usize>,
+    /// A forced storage type; `None` takes the graph's storage for activations.
+    pub dtype: Option<DType>,
+}
+
+impl Spec {
+    /// An activation: stored as the graph stores activations.
+    pub fn of(shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), dtype: None }
+    }
+
+    /// Always single precision: statistics, geometry, losses.
+    pub fn f32(shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), dtype: Some(DType::F32) }
+    }
+}
+
+/// A dense f64 tensor for references.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// Extent of every axis.
+    pub shape: Vec<usize>,
+    /// Elements, row-major and without padding.
+    pub data: Vec<f64>,
+}
+
+impl Array {
+    /// An array with the given elements.
+    pub fn new(shape: &[usize], data: Vec<f64>) -> Self {
+        assert_eq!(shape.iter().product::<usize>(), data.len(), "{} values for shape {shape:?}", data.len());
+        Self { shape: shape.to_vec(), data }
+    }
+
+    /// Zeros.
+    pub fn zeros(shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), data: vec![0.0; shape.iter().product()] }
+    }
+
+    /// Extent of the innermost axis.
+    pub fn width(&self) -> usize {
+        *self.shape.last().expect("an array has at least one axis")
+    }
+}
+
+/// What a backward pass gets and gives.
+#[derive(Debug)]
+pub struct Backward<'a> {
+    /// The forward inputs. Only those that [`Op::needs`] names may be bound; the others have shapes alone.
+    pub x: &'a [View],
+    /// The forward outputs, under the same rule.
+    pub y: &'a [View],
+    /// Gradients of the outputs; `None` where nothing depends on the output.
+    pub dy: &'a [Option<View>],
+    /// Where to write gradients of the inputs; `None` where nobody wants one. Written whole, never added to.
+    pub dx: &'a [Option<View>],
+}
+
+impl Backward<'_> {
+    /// The gradient of the only output; the graph never asks for a backward pass without one.
+    pub fn dy0(&self) -> &View {
+        self.dy[0].as_ref().expect("a backward pass has a gradient of its output")
+    }
+}
+
+/// Which forward tensors the backward pass reads: bit `i` stands for input or output `i`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Inputs.
+    pub x: u32,
+    /// Outputs.
+    pub y: u32,
+}
+
+/// An operation of the network.
+pub trait Op: Debug {
+    /// The stem of its files, such as `layer_norm`.
+    fn name(&self) -> &'static str;
+
+    /// Checks the inputs' shapes (a wrong one is a programmer's mistake and panics) and gives the outputs'.
+    fn shapes(&self, x: &[&[usize]]) -> Vec<Spec>;
+
+    /// Whether input `i` (and its gradient) may be any strided view; others are made contiguous first.
+    fn strided(&self, _i: usize) -> bool {
+        false
+    }
+
+    /// Whether input `i` has a gradient at all.
+    fn differentiable(&self, _i: usize) -> bool {
+        true
+    }
+
+    /// What backward reads of the forward pass.
+    fn needs(&self) -> Needs;
+
+    /// An input whose memory output 0 may take when nobody else reads it.
+    fn in_place(&self) -> Option<usize> {
+        None
+    }
+
+    /// Records the forward pass.
+    fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]);
+
+    /// Records the backward pass.
+    fn backward(&self, r: &mut Recorder, b: &Backward);
+
+    /// The forward pass in plain f64 loops: the specification, called by tests only.
+    fn reference(&self, x: &[Array]) -> Vec<Array>;
+}

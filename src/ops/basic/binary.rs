@@ -1,0 +1,129 @@
+//! Elementwise sum and product with broadcasting.
+
+use crate::gpu::recorder::{Cut, Launch, cut};
+use crate::gpu::shader::{Scalar, Source, UniformData};
+use crate::gpu::{Recorder, View};
+use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::ops::axes::{Axes, axes, first_axis};
+
+fn source() -> &'static Source {
+    shader!("basic/binary")
+}
+
+/// `y = a + b`, or `a * b`; axes are aligned from the innermost, extents of 1 are repeated.
+#[derive(Debug, Clone, Copy)]
+pub struct Binary {
+    /// Product instead of sum.
+    pub mul: bool,
+}
+
+fn broadcast(a: &[usize], b: &[usize], op: &str) -> Vec<usize> {
+    let rank = a.len().max(b.len());
+    let at = |s: &[usize], axis: usize| if axis + s.len() < rank { 1 } else { s[axis + s.len() - rank] };
+    let join = |axis| match (at(a, axis), at(b, axis)) {
+        (x, y) if x == y => x,
+        (1, y) => y,
+        (x, 1) => x,
+        _ => panic!("{op}: {a:?} and {b:?} do not broadcast"),
+    };
+    (0..rank).map(join).collect()
+}
+
+impl Binary {
+    /// The uniform block for operand `a`, the other operand `b` and the result's geometry; `e` and `d` describe the gradient.
+    fn uniform(self, a: &Axes, b: &Axes, y: &Axes, d: &Axes) -> UniformData {
+        let mut fields: Vec<(&'static str, Scalar)> = vec![("mul", usize::from(self.mul).into())];
+        let groups = |width: usize| width.div_ceil(4);
+        let splat = |o: &Axes| usize::from(o.width == 1 && y.width != 1);
+        let mut four = |names: [&'static str; 4], values: [usize; 4]| fields.extend(names.into_iter().zip(values.map(Scalar::from)));
+        four(["n0", "n1", "n2", "n3"], y.n);
+        fields.extend([("groups", groups(y.width).into()), ("width", y.width.into())]);
+        let mut four = |names: [&'static str; 4], values: [usize; 4]| fields.extend(names.into_iter().zip(values.map(Scalar::from)));
+        four(["a0", "a1", "a2", "a3"], a.s);
+        fields.push(("a_splat", splat(a).into()));
+        fields.extend(["b0", "b1", "b2", "b3"].into_iter().zip(b.s.map(Scalar::from)));
+        fields.push(("b_splat", splat(b).into()));
+        fields.extend(["y0", "y1", "y2", "y3"].into_iter().zip(y.s.map(Scalar::from)));
+        fields.extend(["e0", "e1", "e2", "e3"].into_iter().zip(d.n.map(Scalar::from)));
+        fields.extend([("e_groups", groups(d.width).into()), ("e_width", d.width.into())]);
+        fields.extend(["d0", "d1", "d2", "d3"].into_iter().zip(d.s.map(Scalar::from)));
+        UniformData::of(&fields)
+    }
+}
+
+/// The cut of an operand along the outermost of five axes; a view without that axis is needed whole.
+fn cuts(view: &View, full: &[usize]) -> Vec<Cut> {
+    first_axis(view, full).filter(|_| view.shape[0] == full[0]).map(|axis| cut(1, axis, 1)).into_iter().collect()
+}
+
+impl Op for Binary {
+    fn name(&self) -> &'static str {
+        "binary"
+    }
+
+    fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
+        vec![Spec::of(&broadcast(x[0], x[1], "binary"))]
+    }
+
+    fn strided(&self, _i: usize) -> bool {
+        true
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { x: if self.mul { 0b11 } else { 0 }, y: 0 }
+    }
+
+    fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
+        let full = &y[0].shape;
+        let [a, b, out] = [&x[0], &x[1], &y[0]].map(|v| axes(v, full, "binary"));
+        let inner = out.n[1] * out.n[2] * out.n[3] * y[0].groups();
+        let launch = Launch::new(source(), "forward", self.uniform(&a, &b, &out, &a), [inner.div_ceil(64), out.n[0], 1])
+            .read("a", &x[0], &cuts(&x[0], full))
+            .read("b", &x[1], &cuts(&x[1], full))
+            .write("y", &y[0], &cuts(&y[0], full));
+        r.launch(launch.flops(y[0].len() as f64));
+    }
+
+    fn backward(&self, r: &mut Recorder, b: &Backward) {
+        let dy = b.dy0();
+        let full = &dy.shape;
+        for (i, dx) in b.dx.iter().enumerate() {
+            let Some(dx) = dx else { continue };
+            let other = &b.x[1 - i];
+            let [d, o, out] = [dx, other, dy].map(|v| axes(v, full, "binary"));
+            let inner = d.n[1] * d.n[2] * d.n[3] * dx.groups();
+            let same = d.n[0] == out.n[0];
+            let cut_of = |v: &View| if same { cuts(v, full) } else { Vec::new() };
+            let uniform = self.uniform(&d, &o, &out, &d);
+            let mut launch = Launch::new(source(), "backward", uniform, [inner.div_ceil(64), d.n[0], 1])
+                .read("dy", dy, &cut_of(dy))
+                .write("dx", dx, &cut_of(dx));
+            // A sum's gradient does not read the other operand; the binding must still name valid memory, and dy is at hand.
+            launch = if self.mul { launch.read("b", other, &cut_of(other)) } else { launch.read("b", dy, &cut_of(dy)) };
+            r.launch(launch.flops(dy.len() as f64 * 2.0));
+        }
+    }
+
+    fn reference(&self, x: &[Array]) -> Vec<Array> {
+        let shape = broadcast(&x[0].shape, &x[1].shape, "binary");
+        let mut y = Array::zeros(&shape);
+        let index = |a: &Array, flat: usize| {
+            let (mut rest, mut at, mut stride) = (flat, 0, 1);
+            for axis in (0..shape.len()).rev() {
+                let i = rest % shape[axis];
+                rest /= shape[axis];
+                if axis + a.shape.len() >= shape.len() {
+                    let extent = a.shape[axis + a.shape.len() - shape.len()];
+                    at += if extent == 1 { 0 } else { i * stride };
+                    stride *= extent;
+                }
+            }
+            a.data[at]
+        };
+        for flat in 0..y.data.len() {
+            let (a, b) = (index(&x[0], flat), index(&x[1], flat));
+            y.data[flat] = if self.mul { a * b } else { a + b };
+        }
+        vec![y]
+    }
+}

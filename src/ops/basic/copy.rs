@@ -1,0 +1,102 @@
+//! Contiguous copies of strided views, addition in place, and constants.
+
+use crate::gpu::recorder::{Cut, Launch, cut};
+use crate::gpu::shader::{Source, UniformData};
+use crate::gpu::{Recorder, View};
+use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::ops::axes::{Axes, axes};
+
+fn source() -> &'static Source {
+    shader!("basic/copy")
+}
+
+/// A contiguous copy of any strided view.
+#[derive(Debug)]
+pub struct Copy;
+
+/// The four outer axes with the outermost real one first, so that the grid's second dimension can cut it.
+fn outermost_first(view: &View) -> Axes {
+    let mut a = axes(view, &view.shape, "copy");
+    let empty = 5 - view.shape.len();
+    a.n.rotate_left(empty.min(3));
+    a.s.rotate_left(empty.min(3));
+    // After the rotation the outermost real axis is first, and the axes that do not exist (extent 1) are last.
+    a
+}
+
+fn record(r: &mut Recorder, entry: &'static str, src: Option<&View>, dst: &View, add: bool, value: f32) {
+    let y = outermost_first(dst);
+    let x = src.map_or(y, outermost_first);
+    assert_eq!(x.n, y.n, "copy between different shapes: {:?} and {:?}", src.map(|v| &v.shape), dst.shape);
+    let uniform = UniformData::of(&[
+        ("n1", y.n[1].into()),
+        ("n2", y.n[2].into()),
+        ("n3", y.n[3].into()),
+        ("groups", dst.groups().into()),
+        ("x0", x.s[0].into()),
+        ("x1", x.s[1].into()),
+        ("x2", x.s[2].into()),
+        ("x3", x.s[3].into()),
+        ("y0", y.s[0].into()),
+        ("y1", y.s[1].into()),
+        ("y2", y.s[2].into()),
+        ("y3", y.s[3].into()),
+        ("add", usize::from(add).into()),
+        ("width", dst.width().into()),
+        ("value", value.into()),
+    ]);
+    let inner = y.n[1] * y.n[2] * y.n[3] * dst.groups();
+    let cuts: &[Cut] = if dst.shape.len() > 1 { &[cut(1, 0, 1)] } else { &[] };
+    let mut launch = Launch::new(source(), entry, uniform, [inner.div_ceil(64), y.n[0], 1]).write("y", dst, cuts);
+    if let Some(src) = src {
+        launch = launch.read("x", src, cuts);
+    }
+    r.launch(launch.flops(if add { dst.len() as f64 } else { 0.0 }));
+}
+
+/// `dst += src` for two views of the same shape.
+pub fn accumulate(r: &mut Recorder, dst: &View, src: &View) {
+    record(r, "copy", Some(src), dst, true, 0.0);
+}
+
+/// `dst = src` for two views of the same shape.
+pub fn copy(r: &mut Recorder, dst: &View, src: &View) {
+    record(r, "copy", Some(src), dst, false, 0.0);
+}
+
+/// Sets every element to `value`, the padding to zero.
+pub fn fill(r: &mut Recorder, dst: &View, value: f32) {
+    record(r, "fill", None, dst, false, value);
+}
+
+impl Op for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
+        vec![Spec::of(x[0])]
+    }
+
+    fn strided(&self, _i: usize) -> bool {
+        true
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
+        copy(r, &y[0], &x[0]);
+    }
+
+    fn backward(&self, r: &mut Recorder, b: &Backward) {
+        if let Some(dx) = &b.dx[0] {
+            copy(r, dx, b.dy0());
+        }
+    }
+
+    fn reference(&self, x: &[Array]) -> Vec<Array> {
+        vec![x[0].clone()]
+    }
+}

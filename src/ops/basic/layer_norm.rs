@@ -1,0 +1,117 @@
+//! Layer normalisation over the innermost axis.
+
+use crate::gpu::recorder::{Launch, cut};
+use crate::gpu::shader::{Source, UniformData};
+use crate::gpu::{Recorder, View};
+use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::tensor::DType;
+
+/// Rows that one partial sum of the parameters' gradients covers: fixed, so that neither chunks nor devices change a bit.
+const BLOCK: usize = 64;
+
+fn source() -> &'static Source {
+    shader!("basic/layer_norm")
+}
+
+/// `x [.., c], scale [c], offset [c]` to `y [.., c]` and the statistics `[rows, 2]`, which are always f32.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerNorm {
+    /// Added to the variance; AlphaFold's is 1e-5.
+    pub eps: f32,
+}
+
+impl LayerNorm {
+    fn uniform(&self, rows: usize, v: &View) -> UniformData {
+        UniformData::of(&[
+            ("rows", rows.into()),
+            ("width", v.width().into()),
+            ("groups", v.groups().into()),
+            ("eps", self.eps.into()),
+            ("block", BLOCK.into()),
+            ("add", 0u32.into()),
+        ])
+    }
+}
+
+impl Op for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
+        let c = *x[0].last().expect("an axis");
+        assert!(x[1] == [c] && x[2] == [c], "layer_norm of {:?} with scale {:?} and offset {:?}", x[0], x[1], x[2]);
+        vec![Spec::of(x[0]), Spec::f32(&[x[0].iter().product::<usize>() / c, 2])]
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { x: 0b011, y: 0b10 }
+    }
+
+    fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
+        let (rows, out) = (x[0].as_rows(), y[0].as_rows());
+        let n = rows.n_rows();
+        let by_row = [cut(0, 0, 64)];
+        r.launch(
+            Launch::new(source(), "forward", self.uniform(n, &rows), [n.div_ceil(64), 1, 1])
+                .read("x", &rows, &by_row)
+                .read("scale", &x[1], &[])
+                .read("offset", &x[2], &[])
+                .write("y", &out, &by_row)
+                .write("stats", &y[1], &by_row)
+                .flops(8.0 * rows.len() as f64),
+        );
+    }
+
+    fn backward(&self, r: &mut Recorder, b: &Backward) {
+        let (x, dy, stats) = (b.x[0].as_rows(), b.dy0().as_rows(), &b.y[1]);
+        let n = x.n_rows();
+        let by_row = [cut(0, 0, 64)];
+        if let Some(dx) = &b.dx[0] {
+            r.launch(
+                Launch::new(source(), "backward", self.uniform(n, &x), [n.div_ceil(64), 1, 1])
+                    .read("x", &x, &by_row)
+                    .read("scale", &b.x[1], &[])
+                    .read("stats", stats, &by_row)
+                    .read("dy", &dy, &by_row)
+                    .write("dx", &dx.as_rows(), &by_row)
+                    .flops(14.0 * x.len() as f64),
+            );
+        }
+        if b.dx[1].is_none() && b.dx[2].is_none() {
+            return;
+        }
+        let blocks = n.div_ceil(BLOCK);
+        let part = r.temp(&[blocks, 2, x.width()], DType::F32);
+        let by_block = [cut(0, 0, BLOCK)];
+        r.launch(
+            Launch::new(source(), "backward_part", self.uniform(n, &x), [blocks, x.groups().div_ceil(64), 1])
+                .read("x", &x, &by_block)
+                .read("stats", stats, &by_block)
+                .read("dy", &dy, &by_block)
+                .write("part", &part, &[cut(0, 0, 1)])
+                .flops(5.0 * x.len() as f64),
+        );
+        let spare = |wanted: &Option<View>, r: &mut Recorder| wanted.clone().unwrap_or_else(|| r.temp(&[x.width()], DType::F32));
+        let (dscale, doffset) = (spare(&b.dx[1], r), spare(&b.dx[2], r));
+        r.launch(
+            Launch::new(source(), "backward_sum", self.uniform(blocks, &x), [x.groups().div_ceil(64), 1, 1])
+                .read("part", &part, &[])
+                .write("dscale", &dscale, &[])
+                .write("doffset", &doffset, &[]),
+        );
+    }
+
+    fn reference(&self, x: &[Array]) -> Vec<Array> {
+        let (c, mut y) = (x[0].width(), x[0].clone());
+        let mut stats = Vec::new();
+        for row in y.data.chunks_mut(c) {
+            let mean = row.iter().sum::<f64>() / c as f64;
+            let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / c as f64;
+            let rstd = 1.0 / (variance + f64::from(self.eps)).sqrt();
+            row.iter_mut().enumerate().for_each(|(i, v)| *v = (*v - mean) * rstd * x[1].data[i] + x[2].data[i]);
+            stats.extend([mean, rstd]);
+        }
+        vec![y, Array::new(&[stats.len() / 2, 2], stats)]
+    }
+}

@@ -1,0 +1,6 @@
+//! Operations that any network needs.
+
+pub mod binary;
+pub mod copy;
+pub mod layer_norm;
+pub mod linear;

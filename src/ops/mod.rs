@@ -1,0 +1,32 @@
+//! The operations: one file each, with its shader under the same stem.
+//!
+//! Knows recorders and views; must not know graphs' insides, models or proteins.
+
+/// Embeds a shader file by its stem; a missing file does not compile.
+macro_rules! shader {
+    ($stem:literal) => {{
+        static SOURCE: crate::gpu::shader::Source =
+            crate::gpu::shader::Source { name: $stem, text: include_str!(concat!("../../../shaders/", $stem, ".wgsl")) };
+        &SOURCE
+    }};
+}
+
+mod axes;
+pub mod basic;
+
+use std::rc::Rc;
+
+use crate::graph::{Builtins, Graph};
+use crate::tensor::DType;
+
+/// An empty graph with the builtins that it needs.
+pub fn graph(storage: DType, param_elements: usize) -> Graph {
+    let builtins = Builtins {
+        accumulate: basic::copy::accumulate,
+        fill: basic::copy::fill,
+        copy: || Rc::new(basic::copy::Copy),
+        add: || Rc::new(basic::binary::Binary { mul: false }),
+        mul: || Rc::new(basic::binary::Binary { mul: true }),
+    };
+    Graph::new(builtins, storage, param_elements)
+}
