@@ -9,6 +9,12 @@ pub mod io;
 pub mod protein;
 pub mod search;
 
+pub mod gpu;
+pub mod op;
+
+pub mod graph;
+pub mod ops;
+
 pub mod verify;
 
 pub mod cli;
