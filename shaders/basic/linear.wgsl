@@ -9,7 +9,7 @@
 #storage part
 #storage dw
 #storage db
-struct Params { m: u32, k: u32, n: u32, kg: u32, ng: u32, act: u32, bias: u32, block: u32, blocks: u32 }
+struct Params { m: u32, k: u32, n: u32, kg: u32, ng: u32, act: u32, bias: u32, block: u32, blocks: u32, chain: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
 // Activations: 0 none, 1 ReLU, 2 sigmoid.
@@ -103,7 +103,7 @@ fn backward_x(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id
 }
 
 // part[s][k, n] = sum over the rows m of block s of x[m, k] da[m, n]; row kg*4 of a block holds the bias's sum of da.
-// Blocks have a fixed logical size, so that the order of addition never changes.
+// Blocks have a fixed logical size, so that the order of addition never changes; a launch with `chain` goes on from what is stored.
 @compute @workgroup_size(8, 8)
 fn backward_part(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {
     let at = grid(wg);
@@ -115,6 +115,13 @@ fn backward_part(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation
     var c1 = vec4<f32>(0.0);
     var c2 = vec4<f32>(0.0);
     var c3 = vec4<f32>(0.0);
+    let base = (at.x * (p.kg * 4u + 4u) + q * 4u) * p.ng + g;
+    if p.chain == 1u {
+        c0 = part_ld4(base);
+        c1 = part_ld4(base + p.ng);
+        c2 = part_ld4(base + 2u * p.ng);
+        c3 = part_ld4(base + 3u * p.ng);
+    }
     let first = at.x * p.block;
     for (var m = first; m < min(first + p.block, p.m); m++) {
         let d = through(dy_ld4(m * p.ng + g), m * p.ng + g);
@@ -125,7 +132,6 @@ fn backward_part(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation
         c2 += a.z * d;
         c3 += a.w * d;
     }
-    let base = (at.x * (p.kg * 4u + 4u) + q * 4u) * p.ng + g;
     part_st4(base, c0);
     part_st4(base + p.ng, c1);
     part_st4(base + 2u * p.ng, c2);
@@ -140,6 +146,7 @@ fn backward_w(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_in
     let g = flat % p.ng;
     if k >= p.k { return; }
     var sum = vec4<f32>(0.0);
+    if p.chain == 1u { sum = dw_ld4(k * p.ng + g); }
     for (var s = 0u; s < p.blocks; s++) { sum += part_ld4((s * (p.kg * 4u + 4u) + k) * p.ng + g); }
     dw_st4(k * p.ng + g, sum * lanes(g, p.n));
 }
@@ -148,6 +155,7 @@ fn backward_b(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_in
     let g = grid(wg).x * 64u + lane;
     if g >= p.ng { return; }
     var sum = vec4<f32>(0.0);
+    if p.chain == 1u { sum = db_ld4(g); }
     for (var s = 0u; s < p.blocks; s++) { sum += part_ld4((s * (p.kg * 4u + 4u) + p.kg * 4u) * p.ng + g); }
     db_st4(g, sum * lanes(g, p.n));
 }

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 pub mod data;
+pub mod devices;
 pub mod evaluate;
 pub mod search;
 pub mod stop;
@@ -24,6 +25,8 @@ pub enum Command {
     /// Data sets and features.
     #[command(subcommand)]
     Data(data::Data),
+    /// List adapters and say which would be chosen.
+    Devices(devices::Devices),
     /// Compare a predicted structure with a reference.
     Evaluate(evaluate::Evaluate),
     /// Compare golden cases with what this program computes.
@@ -36,6 +39,7 @@ pub enum Command {
 pub fn run(cli: Cli) -> crate::error::Result<u8> {
     match cli.command {
         Command::Data(command) => data::run(command),
+        Command::Devices(args) => devices::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Search(args) => search::run(&args),
         Command::Verify(args) => verify::run(&args),

@@ -105,7 +105,8 @@ fn pick(infos: &[wgpu::AdapterInfo], choice: &Choice) -> Result<usize> {
     let all = || infos.iter().enumerate().map(|(i, a)| format!("{i}: {}", a.name)).collect::<Vec<_>>().join(", ");
     if infos.is_empty() {
         return Err(Error::Device(
-            "no Vulkan, Metal or DX12 adapter found; install the GPU's driver, or a software one (Debian, Ubuntu: mesa-vulkan-drivers)".into(),
+            "no Vulkan, Metal or DX12 adapter found; install the GPU's driver, or a software one (Debian, Ubuntu: mesa-vulkan-drivers)"
+                .into(),
         ));
     }
     let Some(wish) = wish(choice) else {
@@ -122,7 +123,7 @@ fn pick(infos: &[wgpu::AdapterInfo], choice: &Choice) -> Result<usize> {
 pub fn list(choice: &Choice) -> Result<Vec<Listed>> {
     let adapters = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()));
     let infos: Vec<_> = adapters.iter().map(wgpu::Adapter::get_info).collect();
-    let chosen = if infos.is_empty() { None } else { Some(pick(&infos, choice)?) };
+    let chosen = pick(&infos, choice)?;
     let describe = |(index, adapter): (usize, &wgpu::Adapter)| {
         let (info, limits, features) = (&infos[index], adapter.limits(), adapter.features());
         Listed {
@@ -136,7 +137,7 @@ pub fn list(choice: &Choice) -> Result<Vec<Listed>> {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             subgroup: [info.subgroup_min_size, info.subgroup_max_size],
             features: WANTED.iter().filter(|(f, _)| features.contains(*f)).map(|(_, n)| n.to_string()).collect(),
-            chosen: chosen == Some(index),
+            chosen: chosen == index,
         }
     };
     Ok(adapters.iter().enumerate().map(describe).collect())
@@ -186,7 +187,9 @@ impl Gpu {
             Some(what) if what.to_lowercase().contains("memory") => {
                 Err(Error::Memory(format!("{}: {what}; try a smaller crop, fewer sequences or bf16 storage", self.info.name)))
             }
-            Some(what) => Err(Error::Device(format!("{}: {what}; `anyfold verify` tells whether the driver computes correctly", self.info.name))),
+            Some(what) => {
+                Err(Error::Device(format!("{}: {what}; `anyfold verify` tells whether the driver computes correctly", self.info.name)))
+            }
         }
     }
 

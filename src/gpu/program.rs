@@ -257,12 +257,11 @@ fn split(gpu: &Gpu, launch: &Launch, placed: &Placed, grid: [Range<usize>; 3], o
 /// the view's first element and wrapping where the window begins before it.
 fn window(launch: &Launch, piece: &Cutout, placed: &Placed) -> Vec<u8> {
     let mut words = vec![0u32; WINDOW_BYTES / 4];
-    for d in 0..3 {
-        words[d] = piece.grid[d].start as u32;
-    }
+    words.iter_mut().zip(&piece.grid).for_each(|(word, part)| *word = part.start as u32);
     let names = shader::storages(launch.source);
     for (bind, range) in launch.binds.iter().zip(&piece.windows) {
-        let slot = names.iter().position(|n| *n == bind.name).unwrap_or_else(|| panic!("{}: no storage `{}`", launch.source.name, bind.name));
+        let slot =
+            names.iter().position(|n| *n == bind.name).unwrap_or_else(|| panic!("{}: no storage `{}`", launch.source.name, bind.name));
         let size = bind.view.dtype.size() as i64 * 4;
         let origin = placed[&bind.view.root].1 as i64 + bind.view.offset as i64 * bind.view.dtype.size() as i64;
         let bytes = range.start as i64 - origin;
@@ -312,7 +311,11 @@ fn bind_group(
         let buffer = &arenas[placed[&launch.binds[at].view.root].0];
         entries.push(wgpu::BindGroupEntry { binding: slot as u32 + 2, resource: part(buffer, &piece.windows[at]) });
     }
-    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(launch.source.name), layout: &pipeline.layout, entries: &entries })
+    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(launch.source.name),
+        layout: &pipeline.layout,
+        entries: &entries,
+    })
 }
 
 impl Cache {

@@ -184,11 +184,8 @@ impl Sweep {
 impl Inner {
     /// Owners that something trainable flows into.
     fn active(&self) -> Vec<bool> {
-        let mut active: Vec<bool> = self
-            .tensors
-            .iter()
-            .map(|t| matches!(t.origin, Origin::Param { .. } | Origin::Input { grad: true, .. }))
-            .collect();
+        let mut active: Vec<bool> =
+            self.tensors.iter().map(|t| matches!(t.origin, Origin::Param { .. } | Origin::Input { grad: true, .. })).collect();
         for node in &self.nodes {
             if node.x.iter().enumerate().any(|(i, &t)| node.op.differentiable(i) && active[self.tensors[t].base]) {
                 node.y.iter().for_each(|&y| active[y] = true);
@@ -236,7 +233,8 @@ fn partition(owner: &View, parts: &[View]) -> bool {
     }
     let boxes: Option<Vec<_>> = parts.iter().map(|p| box_of(owner, p)).collect();
     boxes.is_some_and(|boxes| {
-        let apart = |a: &[std::ops::Range<usize>], b: &[std::ops::Range<usize>]| a.iter().zip(b).any(|(x, y)| x.end <= y.start || y.end <= x.start);
+        let apart =
+            |a: &[std::ops::Range<usize>], b: &[std::ops::Range<usize>]| a.iter().zip(b).any(|(x, y)| x.end <= y.start || y.end <= x.start);
         (0..boxes.len()).all(|i| (0..i).all(|j| apart(&boxes[i], &boxes[j])))
     })
 }

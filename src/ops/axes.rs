@@ -1,11 +1,12 @@
 //! Views as four outer axes and an innermost one, for kernels that take any strided view.
 
+use crate::gpu::recorder::{Cut, cut};
 use crate::gpu::view::{LANES, View};
 
 /// Extents and strides (in groups of four) of four outer axes, and the innermost extent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Axes {
-    /// Extents; missing outer axes are 1.
+    /// Extents, the outermost axis first; axes that do not exist are 1 and come last.
     pub n: [usize; 4],
     /// Strides in groups; 0 along broadcast axes.
     pub s: [usize; 4],
@@ -19,16 +20,18 @@ pub(super) fn axes(view: &View, full: &[usize], op: &str) -> Axes {
     let mut out = Axes { n: [1; 4], s: [0; 4], width: view.width() };
     let (outer, missing) = (full.len() - 1, full.len() - view.shape.len());
     for axis in missing..outer {
-        let (extent, to) = (view.shape[axis - missing], 4 - outer + axis);
+        let extent = view.shape[axis - missing];
         assert!(extent == full[axis] || extent == 1, "{op}: {:?} does not broadcast to {full:?}", view.shape);
-        out.n[to] = extent;
-        out.s[to] = if extent == 1 { 0 } else { view.strides[axis - missing] / LANES };
+        out.n[axis] = extent;
+        out.s[axis] = if extent == 1 { 0 } else { view.strides[axis - missing] / LANES };
     }
     assert!(view.width() == full[outer] || view.width() == 1, "{op}: {:?} does not broadcast to {full:?}", view.shape);
     out
 }
 
-/// The axis of `view` that [`axes`] puts first, along which the grid's second dimension runs, if the view has it.
-pub(super) fn first_axis(view: &View, full: &[usize]) -> Option<usize> {
-    (full.len() == 5 && view.shape.len() == 5).then_some(0)
+/// How a binding follows the grid's second dimension, which runs along the first of the [`axes`]; a view that is broadcast there is
+/// needed whole.
+pub(super) fn first_axis(view: &View, full: &[usize]) -> Vec<Cut> {
+    let cuttable = full.len() > 1 && view.shape.len() == full.len() && view.shape[0] == full[0];
+    if cuttable { vec![cut(1, 0, 1)] } else { Vec::new() }
 }

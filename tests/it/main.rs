@@ -1,12 +1,12 @@
 //! One test binary.
 
-mod op_cases;
 mod damaged_files;
 mod data_files;
 mod data_goldens;
 mod data_rules;
 mod data_set;
 mod evaluate_command;
+mod op_cases;
 mod protein_files;
 mod protein_goldens;
 mod protein_metrics;

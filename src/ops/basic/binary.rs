@@ -1,6 +1,6 @@
 //! Elementwise sum and product with broadcasting.
 
-use crate::gpu::recorder::{Cut, Launch, cut};
+use crate::gpu::recorder::{Cut, Launch};
 use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
@@ -51,11 +51,6 @@ impl Binary {
     }
 }
 
-/// The cut of an operand along the outermost of five axes; a view without that axis is needed whole.
-fn cuts(view: &View, full: &[usize]) -> Vec<Cut> {
-    first_axis(view, full).filter(|_| view.shape[0] == full[0]).map(|axis| cut(1, axis, 1)).into_iter().collect()
-}
-
 impl Op for Binary {
     fn name(&self) -> &'static str {
         "binary"
@@ -78,9 +73,9 @@ impl Op for Binary {
         let [a, b, out] = [&x[0], &x[1], &y[0]].map(|v| axes(v, full, "binary"));
         let inner = out.n[1] * out.n[2] * out.n[3] * y[0].groups();
         let launch = Launch::new(source(), "forward", self.uniform(&a, &b, &out, &a), [inner.div_ceil(64), out.n[0], 1])
-            .read("a", &x[0], &cuts(&x[0], full))
-            .read("b", &x[1], &cuts(&x[1], full))
-            .write("y", &y[0], &cuts(&y[0], full));
+            .read("a", &x[0], &first_axis(&x[0], full))
+            .read("b", &x[1], &first_axis(&x[1], full))
+            .write("y", &y[0], &first_axis(&y[0], full));
         r.launch(launch.flops(y[0].len() as f64));
     }
 
@@ -93,11 +88,13 @@ impl Op for Binary {
             let [d, o, out] = [dx, other, dy].map(|v| axes(v, full, "binary"));
             let inner = d.n[1] * d.n[2] * d.n[3] * dx.groups();
             let same = d.n[0] == out.n[0];
-            let cut_of = |v: &View| if same { cuts(v, full) } else { Vec::new() };
+            let cut_of = |v: &View| -> Vec<Cut> { if same { first_axis(v, full) } else { Vec::new() } };
             let uniform = self.uniform(&d, &o, &out, &d);
-            let mut launch = Launch::new(source(), "backward", uniform, [inner.div_ceil(64), d.n[0], 1])
-                .read("dy", dy, &cut_of(dy))
-                .write("dx", dx, &cut_of(dx));
+            let mut launch = Launch::new(source(), "backward", uniform, [inner.div_ceil(64), d.n[0], 1]).read("dy", dy, &cut_of(dy)).write(
+                "dx",
+                dx,
+                &cut_of(dx),
+            );
             // A sum's gradient does not read the other operand; the binding must still name valid memory, and dy is at hand.
             launch = if self.mul { launch.read("b", other, &cut_of(other)) } else { launch.read("b", dy, &cut_of(dy)) };
             r.launch(launch.flops(dy.len() as f64 * 2.0));

@@ -1,10 +1,10 @@
 //! Contiguous copies of strided views, addition in place, and constants.
 
-use crate::gpu::recorder::{Cut, Launch, cut};
+use crate::gpu::recorder::Launch;
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::axes::{Axes, axes};
+use crate::ops::axes::{axes, first_axis};
 
 fn source() -> &'static Source {
     shader!("basic/copy")
@@ -14,19 +14,9 @@ fn source() -> &'static Source {
 #[derive(Debug)]
 pub struct Copy;
 
-/// The four outer axes with the outermost real one first, so that the grid's second dimension can cut it.
-fn outermost_first(view: &View) -> Axes {
-    let mut a = axes(view, &view.shape, "copy");
-    let empty = 5 - view.shape.len();
-    a.n.rotate_left(empty.min(3));
-    a.s.rotate_left(empty.min(3));
-    // After the rotation the outermost real axis is first, and the axes that do not exist (extent 1) are last.
-    a
-}
-
 fn record(r: &mut Recorder, entry: &'static str, src: Option<&View>, dst: &View, add: bool, value: f32) {
-    let y = outermost_first(dst);
-    let x = src.map_or(y, outermost_first);
+    let y = axes(dst, &dst.shape, "copy");
+    let x = src.map_or(y, |src| axes(src, &src.shape, "copy"));
     assert_eq!(x.n, y.n, "copy between different shapes: {:?} and {:?}", src.map(|v| &v.shape), dst.shape);
     let uniform = UniformData::of(&[
         ("n1", y.n[1].into()),
@@ -46,10 +36,10 @@ fn record(r: &mut Recorder, entry: &'static str, src: Option<&View>, dst: &View,
         ("value", value.into()),
     ]);
     let inner = y.n[1] * y.n[2] * y.n[3] * dst.groups();
-    let cuts: &[Cut] = if dst.shape.len() > 1 { &[cut(1, 0, 1)] } else { &[] };
-    let mut launch = Launch::new(source(), entry, uniform, [inner.div_ceil(64), y.n[0], 1]).write("y", dst, cuts);
+    let cuts = first_axis(dst, &dst.shape);
+    let mut launch = Launch::new(source(), entry, uniform, [inner.div_ceil(64), y.n[0], 1]).write("y", dst, &cuts);
     if let Some(src) = src {
-        launch = launch.read("x", src, cuts);
+        launch = launch.read("x", src, &cuts);
     }
     r.launch(launch.flops(if add { dst.len() as f64 } else { 0.0 }));
 }

@@ -34,7 +34,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    fn uniform(&self, x: &View, y: &View) -> UniformData {
+    fn uniform(&self, x: &View, y: &View, blocks: usize, chain: bool) -> UniformData {
         let m = x.n_rows();
         UniformData::of(&[
             ("m", m.into()),
@@ -45,30 +45,56 @@ impl Linear {
             ("act", (self.act as u32).into()),
             ("bias", u32::from(self.bias).into()),
             ("block", BLOCK.into()),
-            ("blocks", m.div_ceil(BLOCK).into()),
+            ("blocks", blocks.into()),
+            ("chain", u32::from(chain).into()),
         ])
     }
 
+    /// Partial sums over blocks of rows, then their sum. Where a binding cannot hold a block, or all blocks, launches follow one another,
+    /// each going on from what the last one stored: the order of addition is the same.
     fn weight_gradient(&self, r: &mut Recorder, b: &Backward, (x, y, dy): (&View, &View, &View), flops: f64) {
-        let blocks = x.n_rows().div_ceil(BLOCK);
+        let m = x.n_rows();
+        let blocks = m.div_ceil(BLOCK);
         let (kg, ng) = (x.groups(), y.groups());
         let part = r.temp(&[blocks, kg * 4 + 4, y.width()], DType::F32);
-        let by_block = [cut(0, 0, BLOCK)];
-        r.launch(
-            Launch::new(source(), "backward_part", self.uniform(x, y), [blocks, (kg + 1).div_ceil(8), ng.div_ceil(8)])
-                .read("x", x, &by_block)
-                .read("y", y, &by_block)
-                .read("dy", dy, &by_block)
-                .write("part", &part, &[cut(0, 0, 1)])
-                .flops(flops),
-        );
-        if let Some(dw) = &b.dx[1] {
-            let groups = [(x.width() * ng).div_ceil(64), 1, 1];
-            r.launch(Launch::new(source(), "backward_w", self.uniform(x, y), groups).read("part", &part, &[]).write("dw", dw, &[]));
+        let row_bytes = kg.max(ng) * 4 * x.dtype.size().max(y.dtype.size());
+        let limit = r.traits.max_binding as usize;
+        let mut record = |rows: std::ops::Range<usize>, span: std::ops::Range<usize>, chain: bool| {
+            let [x, y, dy] = [x, y, dy].map(|v| v.slice(0, rows.clone()));
+            let by_block = [cut(0, 0, BLOCK)];
+            let groups = [span.len(), (kg + 1).div_ceil(8), ng.div_ceil(8)];
+            r.launch(
+                Launch::new(source(), "backward_part", self.uniform(&x, &y, blocks, chain), groups)
+                    .read("x", &x, &by_block)
+                    .read("y", &y, &by_block)
+                    .read("dy", &dy, &by_block)
+                    .write("part", &part.slice(0, span), &[cut(0, 0, 1)])
+                    .flops(flops * rows.len() as f64 / m as f64),
+            );
+        };
+        // A window begins at an aligned byte, so that a little room is left in front of it.
+        let fit = (limit.saturating_sub(1024) / row_bytes).max(1);
+        if fit >= BLOCK {
+            record(0..m, 0..blocks, false);
+        } else {
+            for start in (0..m).step_by(BLOCK) {
+                let end = (start + BLOCK).min(m);
+                let at = start / BLOCK;
+                (start..end).step_by(fit).for_each(|from| record(from..(from + fit).min(end), at..at + 1, from > start));
+            }
         }
-        if let Some(db) = b.dx.get(2).and_then(Option::as_ref) {
-            let groups = [ng.div_ceil(64), 1, 1];
-            r.launch(Launch::new(source(), "backward_b", self.uniform(x, y), groups).read("part", &part, &[]).write("db", db, &[]));
+        let fit = (limit.saturating_sub(1024) / ((kg * 4 + 4) * ng * 16)).max(1);
+        for from in (0..blocks).step_by(fit) {
+            let some = part.slice(0, from..(from + fit).min(blocks));
+            let uniform = self.uniform(x, y, some.shape[0], from > 0);
+            if let Some(dw) = &b.dx[1] {
+                let groups = [(x.width() * ng).div_ceil(64), 1, 1];
+                r.launch(Launch::new(source(), "backward_w", uniform.clone(), groups).read("part", &some, &[]).write("dw", dw, &[]));
+            }
+            if let Some(db) = b.dx.get(2).and_then(Option::as_ref) {
+                let groups = [ng.div_ceil(64), 1, 1];
+                r.launch(Launch::new(source(), "backward_b", uniform, groups).read("part", &some, &[]).write("db", db, &[]));
+            }
         }
     }
 }
@@ -96,7 +122,7 @@ impl Op for Linear {
         // Without a bias the binding still names memory that is there: the weights.
         let bias = if self.bias { &x[2] } else { &x[1] };
         r.launch(
-            Launch::new(source(), "forward", self.uniform(&rows, &out), groups)
+            Launch::new(source(), "forward", self.uniform(&rows, &out, 0, false), groups)
                 .read("x", &rows, &by_row)
                 .read("w", &x[1], &[])
                 .read("b", bias, &[])
@@ -114,7 +140,7 @@ impl Op for Linear {
             let by_row = [cut(0, 0, 16)];
             let groups = [x.n_rows().div_ceil(16), x.groups().div_ceil(8), 1];
             r.launch(
-                Launch::new(source(), "backward_x", self.uniform(&x, &y), groups)
+                Launch::new(source(), "backward_x", self.uniform(&x, &y, 0, false), groups)
                     .read("w", &b.x[1], &[])
                     .read("y", &y, &by_row)
                     .read("dy", &dy, &by_row)
