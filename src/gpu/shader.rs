@@ -1,6 +1,7 @@
 //! Shader assembly and reflection: plain WGSL in, a module with generated storage accessors and checked bindings out.
 //!
-//! A shader file says `#import NAME` for a part of `shaders/lib`, and `#storage NAME` for each storage binding; everything else is WGSL.
+//! A shader file says `#import NAME` for a part of `shaders/lib`, and `#storage NAME` (`#storage NAME i32` for integers) for each storage
+//! binding; everything else is WGSL.
 //! For each binding this module generates `NAME_ld(i)` (element), `NAME_ld4(i)` (group of four) and `NAME_st4(i, v)` from the storage
 //! type, with the window's base taken off, so that a kernel indexes from its view's own first element whatever is bound. `grid(id)` adds
 //! the piece's first workgroup. Must not know what the kernels compute.
@@ -100,17 +101,31 @@ pub struct Variant {
 
 /// The names declared with `#storage`, in order.
 pub fn storages(source: &Source) -> Vec<&str> {
-    source.text.lines().filter_map(|l| l.strip_prefix("#storage ").map(str::trim)).collect()
+    declared(source).map(|(name, _)| name).collect()
 }
 
-/// The source that naga and drivers see. Bindings that the variant does not type are taken as f32 so that every entry point parses.
+/// Names and whether they are integers.
+fn declared(source: &Source) -> impl Iterator<Item = (&str, bool)> {
+    let lines = source.text.lines().filter_map(|l| l.strip_prefix("#storage "));
+    lines.map(|l| match l.trim().split_once(' ') {
+        None => (l.trim(), false),
+        Some((name, "i32")) => (name, true),
+        Some((name, other)) => panic!("{}: storage `{name}` is declared `{other}`; only `i32` may follow a name", source.name),
+    })
+}
+
+/// The source that naga and drivers see. Bindings that the variant does not type are taken as f32, or
+/// as integers where they are declared so, for every entry point to parse.
 pub fn assemble(source: &Source, variant: &Variant) -> String {
     let names = storages(source);
+    let integers: Vec<&str> = declared(source).filter(|(_, int)| *int).map(|(name, _)| name).collect();
     assert!(names.len() <= MAX_STORAGES, "{}: {} storages, at most {MAX_STORAGES}", source.name, names.len());
     let mut out = String::from("struct Win { grid: vec4<u32>, base: array<vec4<u32>, 4> }\n@group(0) @binding(1) var<uniform> win: Win;\n");
     out.push_str("fn grid(id: vec3<u32>) -> vec3<u32> { return id + win.grid.xyz; }\n");
     for (slot, name) in names.iter().enumerate() {
-        let dtype = variant.types.iter().find(|(n, _)| n == &name).map_or(DType::F32, |(_, t)| *t);
+        let plain = if integers.contains(name) { DType::I32 } else { DType::F32 };
+        let dtype = variant.types.iter().find(|(n, _)| n == &name).map_or(plain, |(_, t)| *t);
+        assert!((dtype == DType::I32) == (plain == DType::I32), "{}: `{name}` is declared {plain} and bound as {dtype}", source.name);
         let target = variant.alias.iter().find(|(n, _)| n == &name).map(|(_, t)| *t);
         let slot_of = |n: &str| names.iter().position(|x| *x == n).unwrap_or_else(|| panic!("{}: no storage `{n}`", source.name));
         accessors(&mut out, name, dtype, slot, target.map(|t| (t, slot_of(t))));

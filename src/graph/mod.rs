@@ -99,8 +99,10 @@ pub struct RootInfo {
     pub name: String,
     /// Its size.
     pub bytes: u64,
-    /// Whether it keeps its content between replays: inputs, parameters, gradients, states.
+    /// Whether it keeps its content between replays: inputs, parameters, gradients, states, outputs.
     pub persistent: bool,
+    /// Whether graphs of one session that use the name mean the same memory: inputs, parameters, gradients.
+    pub shared: bool,
 }
 
 /// A recording in progress.
@@ -123,10 +125,10 @@ impl std::fmt::Debug for Tensor<'_> {
 }
 
 impl Graph {
-    /// An empty graph that stores activations as `storage` and whose parameters fill `param_elements` of one arena.
+    /// An empty graph that stores activations as `storage` and whose parameters fill at least `param_elements` of one arena.
     pub fn new(builtins: Builtins, storage: DType, param_elements: usize) -> Self {
         let bytes = param_elements as u64 * 4;
-        let arena = |name: &str| RootInfo { name: name.into(), bytes, persistent: true };
+        let arena = |name: &str| RootInfo { name: name.into(), bytes, persistent: true, shared: true };
         Graph {
             inner: RefCell::new(Inner {
                 builtins,
@@ -156,6 +158,7 @@ impl Graph {
         assert!(!shape.is_empty(), "input `{name}` needs at least one axis");
         let mut inner = self.inner.borrow_mut();
         let root = inner.root(name, padded_len(shape) as u64 * dtype.size() as u64, true);
+        inner.roots[root.0 as usize].shared = true;
         let base = inner.tensors.len();
         drop(inner);
         self.push(Info { view: View::whole(root, shape, dtype), origin: Origin::Input { name: name.into(), grad }, base })
@@ -163,9 +166,13 @@ impl Graph {
 
     /// A parameter: the part of the arena at `offset` elements, always f32.
     pub fn param(&self, name: &str, shape: &[usize], offset: usize) -> Tensor<'_> {
-        let inner = self.inner.borrow();
+        let mut inner = self.inner.borrow_mut();
         let (root, base) = (inner.params, inner.tensors.len());
-        assert!((offset + padded_len(shape)) as u64 * 4 <= inner.roots[root.0 as usize].bytes, "parameter `{name}` lies beyond the arena");
+        let end = (offset + padded_len(shape)) as u64 * 4;
+        for arena in [inner.params, inner.grads] {
+            let bytes = &mut inner.roots[arena.0 as usize].bytes;
+            *bytes = end.max(*bytes);
+        }
         drop(inner);
         let strides = contiguous_strides(shape);
         let view = View { root, offset, shape: shape.to_vec(), strides, dtype: DType::F32 };
@@ -258,14 +265,14 @@ impl Graph {
         }
         let (commands, temps) = recorder.finish();
         let mut roots = inner.roots.clone();
-        roots.extend(temps.iter().map(|(_, bytes)| RootInfo { name: "workspace".into(), bytes: *bytes, persistent: false }));
+        roots.extend(temps.iter().map(|(_, bytes)| RootInfo { name: "workspace".into(), bytes: *bytes, persistent: false, shared: false }));
         let labels = inner.steps.iter().map(|s| inner.label(s)).collect();
         Lowered { commands, roots, labels }
     }
 }
 
 /// A graph as commands.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Lowered {
     pub commands: Vec<crate::gpu::recorder::Recorded>,
     pub roots: Vec<RootInfo>,
@@ -275,7 +282,7 @@ pub(crate) struct Lowered {
 
 impl Inner {
     pub(crate) fn root(&mut self, name: &str, bytes: u64, persistent: bool) -> Root {
-        self.roots.push(RootInfo { name: name.into(), bytes, persistent });
+        self.roots.push(RootInfo { name: name.into(), bytes, persistent, shared: false });
         Root(self.roots.len() as u32 - 1)
     }
 

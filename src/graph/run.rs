@@ -3,16 +3,26 @@
 //! Must not know operations.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::error::Result;
 use crate::gpu::program::{Cache, Placed, Program, bytes_of};
+use crate::gpu::recorder::{Command, Traits};
 use crate::gpu::view::padded;
-use crate::gpu::{Gpu, View};
+use crate::gpu::{Gpu, Root, View};
 use crate::graph::plan::{self, Plan};
 use crate::graph::{Graph, Lowered, Origin};
 use crate::tensor::{DType, HostTensor};
 
-/// A graph ready to be replayed on one device.
+/// One command list of a session.
+#[derive(Debug)]
+struct List {
+    name: String,
+    commands: Range<usize>,
+}
+
+/// Graphs ready to be replayed on one device, as command lists that share one memory plan: what one list keeps only while it runs, the
+/// others may use.
 #[derive(Debug)]
 pub struct Session<'a> {
     gpu: &'a Gpu,
@@ -21,34 +31,80 @@ pub struct Session<'a> {
     program: Program,
     arenas: Vec<wgpu::Buffer>,
     placed: Placed,
+    lists: Vec<List>,
     inputs: BTreeMap<String, View>,
     params: BTreeMap<String, View>,
     outputs: BTreeMap<String, View>,
-    grads: crate::gpu::Root,
+    grads: Root,
     pub(crate) lowered: Lowered,
 }
 
-impl<'a> Session<'a> {
-    /// Plans, allocates and compiles.
-    pub fn new(gpu: &'a Gpu, cache: &Cache, graph: &Graph) -> Result<Self> {
-        let lowered = graph.lower(&gpu.traits);
-        let lives = plan::lives(&lowered.commands, &lowered.roots);
-        let plan = plan::place(&lives, gpu.align, gpu.traits.max_buffer)?;
-        let arenas = plan.arenas.iter().map(|&bytes| gpu.buffer("arena", bytes, false)).collect::<Result<Vec<_>>>()?;
-        let placed: Placed = plan.places.iter().map(|(root, p)| (*root, (p.arena, p.offset))).collect();
-        let program = Program::new(gpu, cache, &lowered.commands, &arenas, &placed)?;
+/// All lists on one time line, with roots renumbered and shared ones joined by name.
+#[derive(Debug, Default)]
+struct Joined {
+    lowered: Lowered,
+    shared: BTreeMap<String, Root>,
+    lists: Vec<List>,
+    inputs: BTreeMap<String, View>,
+    params: BTreeMap<String, View>,
+    outputs: BTreeMap<String, View>,
+}
+
+impl Joined {
+    fn add(&mut self, name: &str, graph: &Graph, traits: &Traits) {
+        let mut part = graph.lower(traits);
+        let mut to = Vec::new();
+        for info in &part.roots {
+            let next = Root(self.lowered.roots.len() as u32);
+            let root = if info.shared { *self.shared.entry(info.name.clone()).or_insert(next) } else { next };
+            match self.lowered.roots.get_mut(root.0 as usize) {
+                Some(known) => known.bytes = known.bytes.max(info.bytes),
+                None => self.lowered.roots.push(info.clone()),
+            }
+            to.push(root);
+        }
+        let moved = |view: &View| View { root: to[view.root.0 as usize], ..view.clone() };
+        let (first, labels) = (self.lowered.commands.len(), self.lowered.labels.len());
+        for recorded in &mut part.commands {
+            recorded.node += labels;
+            match &mut recorded.command {
+                Command::Launch(launch) => launch.binds.iter_mut().for_each(|b| b.view = moved(&b.view)),
+                Command::Clear(view) => *view = moved(view),
+            }
+        }
+        self.lowered.commands.append(&mut part.commands);
+        self.lowered.labels.append(&mut part.labels);
+        self.lists.push(List { name: name.into(), commands: first..self.lowered.commands.len() });
         let inner = graph.inner.borrow();
-        let (mut inputs, mut params) = (BTreeMap::new(), BTreeMap::new());
-        for (id, info) in inner.tensors.iter().enumerate().filter(|(id, info)| info.base == *id) {
-            debug_assert_eq!(info.base, id);
+        for (_, info) in inner.tensors.iter().enumerate().filter(|(id, info)| info.base == *id) {
+            let view = moved(&info.view);
             match &info.origin {
-                Origin::Input { name, .. } => drop(inputs.insert(name.clone(), info.view.clone())),
-                Origin::Param { name } => drop(params.insert(name.clone(), info.view.clone())),
+                Origin::Input { name, .. } => drop(self.inputs.insert(name.clone(), view)),
+                Origin::Param { name } => drop(self.params.insert(name.clone(), view)),
                 Origin::Node(_) => {}
             }
         }
-        let outputs = inner.outputs.iter().cloned().collect();
-        Ok(Self { gpu, plan, program, arenas, placed, inputs, params, outputs, grads: inner.grads, lowered })
+        self.outputs.extend(inner.outputs.iter().map(|(name, view)| (name.clone(), moved(view))));
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Plans, allocates and compiles one graph, as the list `run`.
+    pub fn new(gpu: &'a Gpu, cache: &Cache, graph: &Graph) -> Result<Self> {
+        Self::of(gpu, cache, &[("run", graph)])
+    }
+
+    /// Plans, allocates and compiles several graphs as command lists. Inputs, parameters and gradients of the same name are the same
+    /// memory in all of them; names of outputs must differ.
+    pub fn of(gpu: &'a Gpu, cache: &Cache, graphs: &[(&str, &Graph)]) -> Result<Self> {
+        let mut joined = Joined::default();
+        graphs.iter().for_each(|(name, graph)| joined.add(name, graph, &gpu.traits));
+        let Joined { lowered, shared, lists, inputs, params, outputs } = joined;
+        let plan = plan::place(&plan::lives(&lowered.commands, &lowered.roots), gpu.align, gpu.traits.max_buffer)?;
+        let arenas = plan.arenas.iter().map(|&bytes| gpu.buffer("arena", bytes, false)).collect::<Result<Vec<_>>>()?;
+        let placed: Placed = plan.places.iter().map(|(root, p)| (*root, (p.arena, p.offset))).collect();
+        let program = Program::new(gpu, cache, &lowered.commands, &arenas, &placed)?;
+        Ok(Self { gpu, plan, program, arenas, placed, lists, inputs, params, outputs, grads: shared["gradients"], lowered })
     }
 
     /// Dispatches and clears of one replay.
@@ -56,9 +112,15 @@ impl<'a> Session<'a> {
         self.program.len()
     }
 
-    /// Runs everything once. Returns when the work is submitted; reading waits.
+    /// Runs all lists once. Returns when the work is submitted; reading waits.
     pub fn replay(&self) -> Result<()> {
         self.program.run(self.gpu, &self.arenas, 0..self.lowered.commands.len())
+    }
+
+    /// Runs one list once.
+    pub fn replay_list(&self, name: &str) -> Result<()> {
+        let list = self.lists.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("no command list `{name}`"));
+        self.program.run(self.gpu, &self.arenas, list.commands.clone())
     }
 
     /// Writes the input `name`.

@@ -7,6 +7,8 @@ mod data_rules;
 mod data_set;
 mod evaluate_command;
 mod op_cases;
+mod planner;
+mod portability;
 mod protein_files;
 mod protein_goldens;
 mod protein_metrics;
