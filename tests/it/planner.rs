@@ -23,7 +23,7 @@ proptest! {
         let plan = place(&lives, 256, max_arena).expect("every tensor fits an arena");
         for (i, a) in lives.iter().enumerate() {
             let at = plan.places[&a.root];
-            prop_assert!(at.bytes >= a.bytes && at.offset % 256 == 0);
+            prop_assert!(at.bytes >= a.bytes && at.offset.is_multiple_of(256));
             prop_assert!(at.offset + at.bytes <= plan.arenas[at.arena]);
             prop_assert!(plan.arenas[at.arena] <= max_arena);
             for b in &lives[..i] {
