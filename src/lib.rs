@@ -15,6 +15,8 @@ pub mod op;
 pub mod graph;
 pub mod ops;
 
+pub mod nn;
+
 pub mod verify;
 
 pub mod cli;

@@ -35,6 +35,7 @@ pub struct Session<'a> {
     inputs: BTreeMap<String, View>,
     params: BTreeMap<String, View>,
     outputs: BTreeMap<String, View>,
+    param_root: Root,
     grads: Root,
     pub(crate) lowered: Lowered,
 }
@@ -104,7 +105,20 @@ impl<'a> Session<'a> {
         let arenas = plan.arenas.iter().map(|&bytes| gpu.buffer("arena", bytes, false)).collect::<Result<Vec<_>>>()?;
         let placed: Placed = plan.places.iter().map(|(root, p)| (*root, (p.arena, p.offset))).collect();
         let program = Program::new(gpu, cache, &lowered.commands, &arenas, &placed)?;
-        Ok(Self { gpu, plan, program, arenas, placed, lists, inputs, params, outputs, grads: shared["gradients"], lowered })
+        Ok(Self {
+            gpu,
+            plan,
+            program,
+            arenas,
+            placed,
+            lists,
+            inputs,
+            params,
+            outputs,
+            param_root: shared["parameters"],
+            grads: shared["gradients"],
+            lowered,
+        })
     }
 
     /// Dispatches and clears of one replay.
@@ -133,6 +147,19 @@ impl<'a> Session<'a> {
     pub fn set_param(&self, name: &str, value: &HostTensor) {
         let view = self.params.get(name).unwrap_or_else(|| panic!("no parameter `{name}`"));
         self.write(view, value, name);
+    }
+
+    /// Writes the whole arena of parameters.
+    pub fn set_params(&self, arena: &[f32]) {
+        let (index, start) = self.placed[&self.param_root];
+        self.gpu.queue.write_buffer(&self.arenas[index], start, bytemuck::cast_slice(arena));
+    }
+
+    /// Reads the whole arena of gradients.
+    pub fn get_grads(&self) -> Result<Vec<f32>> {
+        let (index, start) = self.placed[&self.grads];
+        let bytes = self.lowered.roots[self.grads.0 as usize].bytes;
+        Ok(bytemuck::pod_collect_to_vec(&self.gpu.read(&self.arenas[index], start, bytes)?))
     }
 
     /// Reads the output `name`.

@@ -1,0 +1,7 @@
+//! Layers and parameters: AlphaFold's names over the arena that kernels want. Fusion is decided here.
+//!
+//! Knows operations; must not know AlphaFold's parts, nor wgpu.
+
+pub mod init;
+pub mod layers;
+pub mod params;
