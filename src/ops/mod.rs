@@ -13,6 +13,7 @@ macro_rules! shader {
 
 mod axes;
 pub mod basic;
+pub mod evoformer;
 
 use std::rc::Rc;
 

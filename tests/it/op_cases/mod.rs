@@ -14,6 +14,7 @@ use anyfold::ops::basic::linear::{Act, Linear};
 use anyfold::tensor::{DType, HostTensor};
 
 mod basic;
+mod triangle;
 
 struct Case {
     name: &'static str,
@@ -59,7 +60,7 @@ enum Draw {
 }
 
 fn cases() -> Vec<Case> {
-    basic::cases()
+    [basic::cases(), triangle::cases()].into_iter().flatten().collect()
 }
 
 /// splitmix64, as values in [-1, 1): inputs need only be fixed and of ordinary size.

@@ -1,0 +1,23 @@
+//! Cases of triangle multiplication and outer product mean: one residue, odd lengths, channels that leave padding, masks with zeros.
+
+use anyfold::ops::evoformer::gated::Gated;
+use anyfold::ops::evoformer::triangle_product::TriangleProduct;
+
+use super::{Case, Draw, case};
+
+pub(super) fn cases() -> Vec<Case> {
+    let (out, into) = (TriangleProduct { outgoing: true }, TriangleProduct { outgoing: false });
+    const MASKED: &[Draw] = &[Draw::Signed, Draw::Mask];
+    const GATED: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Mask];
+    vec![
+        case("triangle out 1", out, &[&[1, 1, 3], &[1, 1, 3]]),
+        case("triangle out 17", out, &[&[17, 17, 33], &[17, 17, 33]]),
+        case("triangle out 33", out, &[&[33, 33, 16], &[33, 33, 16]]),
+        case("triangle in 1", into, &[&[1, 1, 3], &[1, 1, 3]]),
+        case("triangle in 17", into, &[&[17, 17, 33], &[17, 17, 33]]),
+        case("triangle in 33", into, &[&[33, 33, 16], &[33, 33, 16]]),
+        case("gated", Gated { gate: true }, &[&[5, 7, 33], &[5, 7, 33], &[5, 7]]).drawn(GATED),
+        case("gated 1", Gated { gate: true }, &[&[1, 1, 3], &[1, 1, 3], &[1, 1]]).drawn(GATED),
+        case("masked", Gated { gate: false }, &[&[17, 9, 16], &[17, 9]]).drawn(MASKED),
+    ]
+}
