@@ -1,7 +1,7 @@
 //! Views as four outer axes and an innermost one, for kernels that take any strided view.
 
 use crate::gpu::recorder::{Cut, cut};
-use crate::gpu::view::{LANES, View};
+use crate::gpu::view::{LANES, View, contiguous_strides};
 
 /// Extents and strides (in groups of four) of four outer axes, and the innermost extent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,4 +34,19 @@ pub(super) fn axes(view: &View, full: &[usize], op: &str) -> Axes {
 pub(super) fn first_axis(view: &View, full: &[usize]) -> Vec<Cut> {
     let cuttable = full.len() > 1 && view.shape.len() == full.len() && view.shape[0] == full[0];
     if cuttable { vec![cut(1, 0, 1)] } else { Vec::new() }
+}
+
+/// A contiguous view as `[groups, 4]`, so that elementwise kernels are cut anywhere between groups.
+pub(super) fn as_groups(view: &View) -> View {
+    let rows = view.as_rows();
+    let shape = vec![rows.n_rows() * rows.groups(), LANES];
+    View { strides: vec![LANES, 1], shape, ..rows }
+}
+
+/// A contiguous view under a shape that keeps its padded rows: the product of the outer axes and the innermost extent stay.
+pub(super) fn as_shape(view: &View, shape: &[usize]) -> View {
+    let rows = view.as_rows();
+    let outer: usize = shape[..shape.len() - 1].iter().product();
+    assert!(outer == rows.n_rows() && shape.last() == Some(&rows.width()), "{:?} cannot be seen as {shape:?}", view.shape);
+    View { strides: contiguous_strides(shape), shape: shape.to_vec(), ..rows }
 }

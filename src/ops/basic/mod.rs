@@ -4,3 +4,6 @@ pub mod binary;
 pub mod copy;
 pub mod layer_norm;
 pub mod linear;
+pub mod softmax;
+pub mod sum;
+pub mod unary;

@@ -4,6 +4,9 @@ use anyfold::ops::basic::binary::Binary;
 use anyfold::ops::basic::copy::Copy;
 use anyfold::ops::basic::layer_norm::LayerNorm;
 use anyfold::ops::basic::linear::{Act, Linear};
+use anyfold::ops::basic::softmax::Softmax;
+use anyfold::ops::basic::sum::Sum;
+use anyfold::ops::basic::unary::Unary;
 
 use super::{Case, Draw, case};
 
@@ -23,6 +26,29 @@ pub(super) fn cases() -> Vec<Case> {
         case("layer norm 5", LayerNorm { eps: 1e-5 }, &[&[5, 5], &[5], &[5]]),
         case("layer norm 33", LayerNorm { eps: 1e-5 }, &[&[2, 67, 33], &[33], &[33]]),
         case("layer norm 129", LayerNorm { eps: 1e-5 }, &[&[3, 129], &[129], &[129]]),
+        case("relu", Unary::Relu, &[&[3, 5, 33]]),
+        case("sigmoid", Unary::Sigmoid, &[&[7, 9]]),
+        case("softplus", Unary::Softplus, &[&[130, 3]]),
+        case("square", Unary::Square, &[&[1]]),
+        case("abs", Unary::Abs, &[&[5, 7]]),
+        case("affine", Unary::Affine(-2.5, 0.75), &[&[2, 2, 3, 2, 5]]),
+        case("sqrt", Unary::Sqrt(1e-4), &[&[11, 9]]).drawn(&[Draw::Positive]),
+        case("reciprocal", Unary::Reciprocal(1e-3), &[&[9, 5]]).drawn(&[Draw::Positive]),
+        case("clip", Unary::Clip(-0.3, 0.6), &[&[17, 6]]),
+        case("softmax 1", Softmax, &[&[3, 1]]),
+        case("softmax", Softmax, &[&[2, 67, 33]]),
+        case("sum all", Sum::over(&[0, 1, 2]), &[&[7, 41, 33]]),
+        case("sum all kept", Sum::mean(&[0, 1]).kept(), &[&[5, 9]]),
+        case("sum inner", Sum::over(&[2]), &[&[3, 70, 33]]),
+        case("sum inner of one row", Sum::mean(&[1]), &[&[300, 9]]),
+        case("sum inner kept", Sum::over(&[2]).kept(), &[&[3, 70, 5]]),
+        case("sum inner long", Sum::mean(&[1]), &[&[3, 1500]]),
+        case("sum first", Sum::mean(&[0]), &[&[700, 5, 9]]),
+        case("sum middle", Sum::over(&[1]), &[&[3, 200, 9]]),
+        case("sum middle kept", Sum::mean(&[1]).kept(), &[&[3, 20, 2, 9]]),
+        case("sum outer and inner", Sum::over(&[0, 2]), &[&[30, 5, 9]]),
+        case("sum every other", Sum::mean(&[1, 3]), &[&[3, 4, 5, 6, 7]]),
+        case("sum of five axes", Sum::over(&[0, 2, 4]), &[&[3, 4, 5, 6, 7]]),
         case("linear 1", linear(true, Act::None), &[&[1, 1], &[1, 1], &[1]]),
         case("linear", linear(false, Act::None), &[&[3, 11, 33], &[33, 9]]),
         case("linear bias", linear(true, Act::None), &[&[37, 20], &[20, 70], &[70]]),
