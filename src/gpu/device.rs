@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
-use crate::gpu::recorder::Traits;
+use crate::gpu::recorder::{Family, Traits};
 
 /// How the user chose.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,8 @@ pub struct Choice {
     pub max_binding: Option<u64>,
     /// A lower limit on the bytes of a buffer than the adapter has, for tests.
     pub max_buffer: Option<u64>,
+    /// A family of kernels in place of the one that suits the adapter.
+    pub family: Option<Family>,
 }
 
 /// An adapter as `anyfold devices` shows it.
@@ -175,7 +177,15 @@ impl Gpu {
         let max_binding = limits.max_storage_buffer_binding_size.min(choice.max_binding.unwrap_or(u64::MAX)).min(max_buffer);
         let align = u64::from(limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment)).max(256);
         let subgroup = if features.contains(wgpu::Features::SUBGROUP) { info.subgroup_min_size } else { 0 };
-        let traits = Traits { cpu, subgroup, max_binding, max_buffer, workspace: 64 << 20 };
+        let suits = if cpu && subgroup >= 8 { Family::Subgroup } else { Family::Tiled };
+        let family = choice.family.unwrap_or(suits);
+        if family == Family::Subgroup && subgroup < 8 {
+            return Err(Error::Device(format!(
+                "{} has no subgroups of eight lanes, which the family `subgroup` needs; try `tiled`",
+                info.name
+            )));
+        }
+        let traits = Traits { cpu, subgroup, family, max_binding, max_buffer, workspace: 64 << 20 };
         Ok(Self { device, queue, info, traits, checked: choice.checked, align, lost })
     }
 

@@ -103,6 +103,16 @@ pub struct Recorded {
     pub command: Command,
 }
 
+/// How large products are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// One subgroup a workgroup, values handed round by broadcasts, no barriers: for CPUs. Needs subgroups of at least eight lanes.
+    Subgroup,
+    /// Tiles in workgroup memory: for GPUs. Runs everywhere.
+    Tiled,
+}
+
 /// Facts about the device that choose kernel variants; part of the plan.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Traits {
@@ -110,6 +120,8 @@ pub struct Traits {
     pub cpu: bool,
     /// Lanes of a subgroup, 0 when subgroup operations are missing.
     pub subgroup: u32,
+    /// How products are computed.
+    pub family: Family,
     /// Largest storage binding in bytes.
     pub max_binding: u64,
     /// Largest buffer in bytes.

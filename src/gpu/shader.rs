@@ -1,7 +1,7 @@
 //! Shader assembly and reflection: plain WGSL in, a module with generated storage accessors and checked bindings out.
 //!
 //! A shader file says `#import NAME` for a part of `shaders/lib`, and `#storage NAME` (`#storage NAME i32` for integers) for each storage
-//! binding; everything else is WGSL.
+//! binding; lines between `#repeat i N` and `#end` stand N times, with `$i` as 0 to N-1 (naga unrolls nothing); everything else is WGSL.
 //! For each binding this module generates `NAME_ld(i)` (element), `NAME_ld4(i)` (group of four) and `NAME_st4(i, v)` from the storage
 //! type, with the window's base taken off, so that a kernel indexes from its view's own first element whatever is bound. `grid(id)` adds
 //! the piece's first workgroup. Must not know what the kernels compute.
@@ -24,7 +24,8 @@ pub struct Source {
 pub const MAX_STORAGES: usize = 16;
 
 /// The importable parts of `shaders/lib`.
-const LIBRARY: &[(&str, &str)] = &[("bits", include_str!("../../shaders/lib/bits.wgsl"))];
+const LIBRARY: &[(&str, &str)] =
+    &[("bits", include_str!("../../shaders/lib/bits.wgsl")), ("gemm", include_str!("../../shaders/lib/gemm.wgsl"))];
 
 /// A uniform block and the names, types and offsets of its fields, to be compared with the shader's.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -130,7 +131,7 @@ pub fn assemble(source: &Source, variant: &Variant) -> String {
         let slot_of = |n: &str| names.iter().position(|x| *x == n).unwrap_or_else(|| panic!("{}: no storage `{n}`", source.name));
         accessors(&mut out, name, dtype, slot, target.map(|t| (t, slot_of(t))));
     }
-    for line in source.text.lines() {
+    for line in unrolled(source.name, &source.text.lines().collect::<Vec<_>>()).lines() {
         if let Some(part) = line.strip_prefix("#import ") {
             let found = LIBRARY.iter().find(|(n, _)| *n == part.trim());
             out.push_str(found.unwrap_or_else(|| panic!("{}: no library part `{part}`", source.name)).1);
@@ -139,6 +140,35 @@ pub fn assemble(source: &Source, variant: &Variant) -> String {
             out.push_str(line);
             out.push('\n');
         }
+    }
+    out
+}
+
+/// The lines with every `#repeat` carried out, the outermost first.
+fn unrolled(name: &str, lines: &[&str]) -> String {
+    let mut out = String::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let Some(head) = lines[at].strip_prefix("#repeat ") else {
+            out.push_str(lines[at]);
+            out.push('\n');
+            at += 1;
+            continue;
+        };
+        let mut depth = 0;
+        let mut inside = |line: &&str| {
+            depth += i32::from(line.starts_with("#repeat ")) - i32::from(*line == "#end");
+            depth > 0
+        };
+        let end = at + lines[at..].iter().take_while(|l| inside(l)).count();
+        let (variable, count) = head.split_once(' ').unwrap_or_else(|| panic!("{name}: `#repeat {head}` is not `#repeat NAME COUNT`"));
+        let count: usize = count.trim().parse().unwrap_or_else(|e| panic!("{name}: `#repeat {head}`: {e}"));
+        assert!(end < lines.len(), "{name}: `#repeat {head}` has no #end");
+        for value in 0..count {
+            let body: Vec<String> = lines[at + 1..end].iter().map(|l| l.replace(&format!("${variable}"), &value.to_string())).collect();
+            out.push_str(&unrolled(name, &body.iter().map(String::as_str).collect::<Vec<_>>()));
+        }
+        at = end + 1;
     }
     out
 }

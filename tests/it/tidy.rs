@@ -140,7 +140,8 @@ fn files_are_short() {
     }
 }
 
-/// `src/ops/<group>/<op>.rs` and `shaders/<group>/<op>.wgsl` come in pairs; `shaders/lib` is what they import.
+/// `src/ops/<group>/<op>.rs` and `shaders/<group>/<op>.wgsl` come in pairs; `shaders/lib` is what they import. An op whose kernels cannot be
+/// one module (some devices refuse what others need) has further families in `shaders/<group>/<op>/`.
 #[test]
 fn every_op_has_its_shader_and_every_shader_its_op() {
     let stems = |folder: &str, extension: &str| -> BTreeSet<PathBuf> {
@@ -154,6 +155,10 @@ fn every_op_has_its_shader_and_every_shader_its_op() {
     };
     let (ops, mut shaders) = (stems("src/ops", "rs"), stems("shaders", "wgsl"));
     shaders.retain(|p| !p.starts_with("lib"));
+    for family in files("shaders", "wgsl").iter().filter(|p| p.components().count() > 3) {
+        let op = family.strip_prefix("shaders").unwrap().parent().unwrap().to_path_buf();
+        assert!(ops.contains(&op), "{} belongs to no op", family.display());
+    }
     if ops.is_empty() && shaders.is_empty() {
         left_out("there is no op yet");
     }

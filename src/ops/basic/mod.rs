@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod copy;
+pub mod gemm;
 pub mod layer_norm;
 pub mod linear;
 pub mod softmax;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use anyfold::gpu::Gpu;
 use anyfold::gpu::device::Choice;
 use anyfold::gpu::program::Cache;
+use anyfold::gpu::recorder::Family;
 use anyfold::graph::run::Session;
 use anyfold::op::{Array, Op};
 use anyfold::ops;
@@ -14,6 +15,7 @@ use anyfold::ops::basic::linear::{Act, Linear};
 use anyfold::tensor::{DType, HostTensor};
 
 mod basic;
+mod gemm;
 mod triangle;
 
 struct Case {
@@ -60,7 +62,7 @@ enum Draw {
 }
 
 fn cases() -> Vec<Case> {
-    [basic::cases(), triangle::cases()].into_iter().flatten().collect()
+    [basic::cases(), gemm::cases(), triangle::cases()].into_iter().flatten().collect()
 }
 
 /// splitmix64, as values in [-1, 1): inputs need only be fixed and of ordinary size.
@@ -147,11 +149,13 @@ fn check(gpu: &Gpu, cache: &Cache, case: &Case, dtype: DType) {
 
 #[test]
 fn every_operation_agrees_with_its_reference() {
-    let gpu = Gpu::open(&Choice::default()).expect("a Vulkan, Metal or DX12 adapter");
-    let cache = Cache::default();
-    for case in cases() {
-        check(&gpu, &cache, &case, DType::F32);
-        check(&gpu, &cache, &case, DType::Bf16);
+    for family in [None, Some(Family::Tiled)] {
+        let gpu = Gpu::open(&Choice { family, ..Choice::default() }).expect("a Vulkan, Metal or DX12 adapter");
+        let cache = Cache::default();
+        for case in cases() {
+            check(&gpu, &cache, &case, DType::F32);
+            check(&gpu, &cache, &case, DType::Bf16);
+        }
     }
 }
 

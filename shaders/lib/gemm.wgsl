@@ -1,0 +1,50 @@
+// What the families of `basic/gemm` share: operands as two batch axes, rows and groups; and what follows the sum.
+struct Params {
+    m: u32, n: u32, k: u32, mg: u32, ng: u32, k_all: u32, n1: u32, n_tiles: u32,
+    as0: u32, as1: u32, as2: u32, bs0: u32, bs1: u32, bs2: u32, cs0: u32, cs1: u32, cs2: u32, es0: u32, es1: u32, es2: u32,
+    bias: u32, act: u32, tail: u32, extra: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+// A is stored [k, m]; B is stored [n, k]; the sum goes on from what C holds.
+override TA: bool = false;
+override TB: bool = false;
+override CHAIN: bool = false;
+
+// Activations: 0 none, 1 ReLU, 2 sigmoid.
+fn activate(v: vec4<f32>) -> vec4<f32> {
+    if p.act == 1u { return max(v, vec4<f32>(0.0)); }
+    if p.act == 2u { return 1.0 / (1.0 + exp(-v)); }
+    return v;
+}
+// C = act(sum + bias) * mask, or + residual; bias and activation hold from group `tail` on.
+fn finish(batch: vec2<u32>, row: u32, g: u32, sum: vec4<f32>) {
+    if row >= p.m || g >= p.ng { return; }
+    var v = sum;
+    if g >= p.tail {
+        if p.bias == 1u { v += bias_ld4(g - p.tail); }
+        v = activate(v);
+    }
+    let at = batch.x * p.es0 + batch.y * p.es1 + row * p.es2;
+    if p.extra == 1u { v += extra_ld4(at + g); }
+    if p.extra == 2u { v *= extra_ld4(at).x; }
+    c_st4(batch.x * p.cs0 + batch.y * p.cs1 + row * p.cs2 + g, v * lanes(g, p.n));
+}
+// What the sum of a group of C begins with.
+fn begin(batch: vec2<u32>, row: u32, g: u32) -> vec4<f32> {
+    if CHAIN && row < p.m && g < p.ng { return c_ld4(batch.x * p.cs0 + batch.y * p.cs1 + row * p.cs2 + g); }
+    return vec4<f32>(0.0);
+}
+// Group of A at row `m` and group `q` of k, or, when A is stored [k, m], at row `k` and group `q` of m; rows beyond the sum are zero.
+fn a_at(base: u32, i: u32, q: u32, k_end: u32) -> vec4<f32> {
+    if TA {
+        let v = a_ld4(base + min(i, k_end - 1u) * p.as2 + min(q, p.mg - 1u));
+        return select(vec4<f32>(0.0), v, i < k_end);
+    }
+    return a_ld4(base + min(i, p.m - 1u) * p.as2 + q);
+}
+// Group of B at row `k` and group `q` of n, or, when B is stored [n, k], at row `n` and group `q` of k. Rows beyond the sum repeat the
+// last one: A is zero there.
+fn b_at(base: u32, i: u32, q: u32, k_end: u32) -> vec4<f32> {
+    if TB { return b_ld4(base + min(i, p.n - 1u) * p.bs2 + q); }
+    return b_ld4(base + min(i, k_end - 1u) * p.bs2 + min(q, p.ng - 1u));
+}
