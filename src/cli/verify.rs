@@ -46,13 +46,14 @@ pub fn run(args: &Verify) -> Result<u8> {
     // A case whose tensors do not fit becomes a row of its own; what Rust says of it besides would only be noise.
     std::panic::set_hook(Box::new(|_| ()));
     let stop = super::stop::flag();
+    let context = verify::Context::default();
     let mut cases = Vec::new();
     println!("{}", report::head());
     for file in &files {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        let case = verify::run_file(file);
+        let case = verify::run_file(&context, file);
         println!("{}", case.row());
         case.error.iter().for_each(|e| eprintln!("error: {e}"));
         cases.push(case);

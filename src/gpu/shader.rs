@@ -23,9 +23,20 @@ pub struct Source {
 /// Most storage names that one file may declare (an entry point uses at most eight).
 pub const MAX_STORAGES: usize = 16;
 
-/// The importable parts of `shaders/lib`.
-const LIBRARY: &[(&str, &str)] =
-    &[("bits", include_str!("../../shaders/lib/bits.wgsl")), ("gemm", include_str!("../../shaders/lib/gemm.wgsl"))];
+/// A file of `shaders/lib` by its stem.
+macro_rules! lib {
+    ($stem:literal) => {
+        ($stem, include_str!(concat!("../../shaders/lib/", $stem, ".wgsl")))
+    };
+}
+
+/// The importable parts of `shaders/lib`, a line each.
+#[rustfmt::skip]
+const LIBRARY: &[(&str, &str)] = &[
+    lib!("bits"),
+    lib!("gemm"),
+    lib!("rigid"),
+];
 
 /// A uniform block and the names, types and offsets of its fields, to be compared with the shader's.
 #[derive(Debug, Clone, Default, PartialEq)]

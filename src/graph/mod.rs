@@ -13,7 +13,7 @@ use std::rc::Rc;
 use crate::gpu::view::{contiguous_strides, padded_len};
 use crate::gpu::{Recorder, Root, View};
 use crate::op::{Backward, Op};
-use crate::tensor::DType;
+use crate::tensor::{DType, Data, HostTensor};
 
 /// The operations that the graph itself needs, given to it by the floor above.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +90,8 @@ pub(crate) struct Inner {
     pub params: Root,
     pub grads: Root,
     pub outputs: Vec<(String, View)>,
+    /// Tables by name: filled once, when memory is made.
+    pub constants: Vec<(String, HostTensor)>,
 }
 
 /// One piece of memory.
@@ -143,6 +145,7 @@ impl Graph {
                 params: Root(0),
                 grads: Root(1),
                 outputs: Vec::new(),
+                constants: Vec::new(),
             }),
         }
     }
@@ -162,6 +165,23 @@ impl Graph {
         let base = inner.tensors.len();
         drop(inner);
         self.push(Info { view: View::whole(root, shape, dtype), origin: Origin::Input { name: name.into(), grad }, base })
+    }
+
+    /// A table that never changes: an input that is filled once. Asking again for the same name gives the same tensor.
+    pub fn constant(&self, name: &str, value: &HostTensor) -> Tensor<'_> {
+        let known = self.inner.borrow().constants.iter().any(|(n, v)| {
+            assert!(n != name || v == value, "two different constants are named `{name}`");
+            n == name
+        });
+        if known {
+            let inner = self.inner.borrow();
+            let same = |t: &Info| matches!(&t.origin, Origin::Input { name: n, .. } if n == name);
+            let id = inner.tensors.iter().position(same).expect("a constant is an input");
+            return Tensor { graph: self, id };
+        }
+        let dtype = if matches!(value.data, Data::I32(_)) { DType::I32 } else { DType::F32 };
+        self.inner.borrow_mut().constants.push((name.into(), value.clone()));
+        self.input(name, &value.shape, dtype, false)
     }
 
     /// A parameter: the part of the arena at `offset` elements, always f32.

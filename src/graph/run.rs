@@ -49,6 +49,7 @@ struct Joined {
     inputs: BTreeMap<String, View>,
     params: BTreeMap<String, View>,
     outputs: BTreeMap<String, View>,
+    constants: Vec<(String, HostTensor)>,
 }
 
 impl Joined {
@@ -85,6 +86,7 @@ impl Joined {
                 Origin::Node(_) => {}
             }
         }
+        self.constants.extend(inner.constants.iter().cloned());
         self.outputs.extend(inner.outputs.iter().map(|(name, view)| (name.clone(), moved(view))));
     }
 }
@@ -100,12 +102,12 @@ impl<'a> Session<'a> {
     pub fn of(gpu: &'a Gpu, cache: &Cache, graphs: &[(&str, &Graph)]) -> Result<Self> {
         let mut joined = Joined::default();
         graphs.iter().for_each(|(name, graph)| joined.add(name, graph, &gpu.traits));
-        let Joined { lowered, shared, lists, inputs, params, outputs } = joined;
+        let Joined { lowered, shared, lists, inputs, params, outputs, constants } = joined;
         let plan = plan::place(&plan::lives(&lowered.commands, &lowered.roots), gpu.align, gpu.traits.max_buffer)?;
         let arenas = plan.arenas.iter().map(|&bytes| gpu.buffer("arena", bytes, false)).collect::<Result<Vec<_>>>()?;
         let placed: Placed = plan.places.iter().map(|(root, p)| (*root, (p.arena, p.offset))).collect();
         let program = Program::new(gpu, cache, &lowered.commands, &arenas, &placed)?;
-        Ok(Self {
+        let session = Self {
             gpu,
             plan,
             program,
@@ -118,7 +120,9 @@ impl<'a> Session<'a> {
             param_root: shared["parameters"],
             grads: shared["gradients"],
             lowered,
-        })
+        };
+        constants.iter().for_each(|(name, value)| session.set(name, value));
+        Ok(session)
     }
 
     /// Dispatches and clears of one replay.

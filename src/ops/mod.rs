@@ -1,6 +1,6 @@
 //! The operations: one file each, with its shader under the same stem.
 //!
-//! Knows recorders and views; must not know graphs' insides, models or proteins.
+//! Knows recorders and views; must not know graphs' insides or models, nor, outside of `structure` and `loss`, proteins.
 
 /// Embeds a shader file by its stem; a missing file does not compile.
 macro_rules! shader {
@@ -14,6 +14,8 @@ macro_rules! shader {
 mod axes;
 pub mod basic;
 pub mod evoformer;
+mod rows;
+pub mod structure;
 
 use std::rc::Rc;
 

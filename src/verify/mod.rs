@@ -2,6 +2,7 @@
 //!
 //! [`golden`] reads a case, [`rules`] holds every tolerance, [`report`] words the outcome. Each other file runs the modules of one group.
 
+use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,14 @@ use host_structure::Outputs;
 use report::{CaseReport, Outcome};
 
 use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::gpu::device::Choice;
+use crate::gpu::program::Cache;
 
+pub mod bench;
 pub mod data;
 pub mod golden;
+pub mod gpu_structure;
 pub mod host_files;
 pub mod host_structure;
 pub mod replay;
@@ -20,11 +26,31 @@ pub mod report;
 pub mod rules;
 pub mod templates;
 
+/// What the cases of one run share: the device, opened by the first case that needs it, and its compiled kernels.
+#[derive(Debug, Default)]
+pub struct Context {
+    gpu: OnceCell<Gpu>,
+    /// Compiled kernels.
+    pub cache: Cache,
+}
+
+impl Context {
+    /// The device; an error says what to try where there is none.
+    pub fn gpu(&self) -> Result<&Gpu> {
+        if self.gpu.get().is_none() {
+            let opened = Gpu::open(&Choice::default())?;
+            return Ok(self.gpu.get_or_init(|| opened));
+        }
+        Ok(self.gpu.get().expect("just seen"))
+    }
+}
+
 /// Runs a case's module, or gives `None` when the module is not one of its own.
-pub type Runner = fn(&Golden) -> Option<Result<Outputs>>;
+pub type Runner = fn(&Context, &Golden) -> Option<Result<Outputs>>;
 
 /// All runners; the first that knows a module runs it.
-pub const RUNNERS: [Runner; 3] = [data::run, templates::run, host_structure::run];
+pub const RUNNERS: [Runner; 4] =
+    [gpu_structure::run, |_, case| data::run(case), |_, case| templates::run(case), |_, case| host_structure::run(case)];
 
 /// The golden files at `paths`: files as named, folders with everything below them, in order of name.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
@@ -82,7 +108,7 @@ pub fn fits(glob: &str, text: &str) -> bool {
 }
 
 /// Reads, runs and judges one golden file.
-pub fn run_file(path: &Path) -> CaseReport {
+pub fn run_file(context: &Context, path: &Path) -> CaseReport {
     let name = case_name(path);
     let failed = |module: &str, error: String| CaseReport {
         case: name.clone(),
@@ -97,7 +123,7 @@ pub fn run_file(path: &Path) -> CaseReport {
     };
     let module = case.module.clone();
     // The runners trust the shapes that their modules' cases have; a file in which these do not fit together ends here.
-    match catch_unwind(AssertUnwindSafe(|| run_case(&case))) {
+    match catch_unwind(AssertUnwindSafe(|| run_case(context, &case))) {
         Ok(Ok(report)) => report,
         Ok(Err(e)) => failed(&module, e.to_string()),
         Err(panic) => {
@@ -109,9 +135,9 @@ pub fn run_file(path: &Path) -> CaseReport {
 }
 
 /// Runs and judges a case that was read.
-pub fn run_case(case: &Golden) -> Result<CaseReport> {
+pub fn run_case(context: &Context, case: &Golden) -> Result<CaseReport> {
     let name = format!("{}/{}", case.group, case.case);
-    match RUNNERS.iter().find_map(|run| run(case)) {
+    match RUNNERS.iter().find_map(|run| run(context, case)) {
         None => Ok(CaseReport { case: name, module: case.module.clone(), outcome: Outcome::Unknown, compared: Vec::new(), error: None }),
         Some(outputs) => Ok(CaseReport::judged(name, case.module.clone(), rules::compare(case, &outputs?)?)),
     }

@@ -8,7 +8,7 @@ use anyfold::verify::golden::Golden;
 use anyfold::verify::host_structure::Outputs;
 use anyfold::verify::report::{CaseReport, Outcome};
 use anyfold::verify::rules::{Compared, Verdict, compare};
-use anyfold::verify::{fits, run_case};
+use anyfold::verify::{Context, fits, run_case};
 
 use crate::shared::shared;
 
@@ -21,7 +21,7 @@ fn read(inside: &str) -> Golden {
 }
 
 fn outcome(case: &Golden) -> Outcome {
-    run_case(case).unwrap().outcome
+    run_case(&Context::default(), case).unwrap().outcome
 }
 
 /// Changes one float of a reference.
@@ -42,18 +42,18 @@ fn a_case_passes_until_a_value_type_shape_or_text_is_changed() {
     let mut case = whole.clone();
     let features = case.tensors.get_mut("out:target_feat").unwrap();
     features.shape.reverse();
-    let report = run_case(&case).unwrap();
+    let report = run_case(&Context::default(), &case).unwrap();
     assert_eq!((report.outcome, report.worst().unwrap().name.as_str()), (Outcome::Fail, "out:target_feat"));
     assert!(report.row().contains("has shape"), "{}", report.row());
     let mut case = whole.clone();
     case.tensors.insert("gin:msa".into(), HostTensor::zeros(&[1]));
-    assert!(run_case(&case).unwrap().row().contains("FAIL: gin:msa was not made"));
+    assert!(run_case(&Context::default(), &case).unwrap().row().contains("FAIL: gin:msa was not made"));
     let mut case = whole.clone();
     case.module = "colour".into();
     assert_eq!(outcome(&case), Outcome::Unknown);
     let mut case = whole;
     case.tensors.retain(|n, _| n.starts_with("in:"));
-    let report = run_case(&case).unwrap();
+    let report = run_case(&Context::default(), &case).unwrap();
     assert!(report.outcome == Outcome::Fail && report.row().contains("nothing was compared"), "{}", report.row());
     let mut case = read("data/parse_fasta.safetensors");
     assert_eq!(outcome(&case), Outcome::Pass);

@@ -7,6 +7,7 @@ use anyfold::gpu::Gpu;
 use anyfold::gpu::device::Choice;
 use anyfold::gpu::program::Cache;
 use anyfold::gpu::recorder::Family;
+use anyfold::graph::Tensor;
 use anyfold::graph::run::Session;
 use anyfold::op::{Array, Op};
 use anyfold::ops;
@@ -16,6 +17,7 @@ use anyfold::tensor::{DType, HostTensor};
 
 mod basic;
 mod gemm;
+mod structure;
 mod triangle;
 
 struct Case {
@@ -24,15 +26,21 @@ struct Case {
     shapes: &'static [&'static [usize]],
     /// How each input is drawn; inputs beyond the list are [`Draw::Signed`].
     draws: &'static [Draw],
+    /// How many of the outputs, from the first on, carry gradients and are compared.
+    outputs: usize,
 }
 
 fn case(name: &'static str, op: impl Op + 'static, shapes: &'static [&'static [usize]]) -> Case {
-    Case { name, op: Rc::new(op), shapes, draws: &[] }
+    Case { name, op: Rc::new(op), shapes, draws: &[], outputs: 1 }
 }
 
 impl Case {
     fn drawn(self, draws: &'static [Draw]) -> Self {
         Self { draws, ..self }
+    }
+
+    fn outputs(self, outputs: usize) -> Self {
+        Self { outputs, ..self }
     }
 
     /// Input `i` as values; integers are values too, and stored as I32.
@@ -61,8 +69,15 @@ enum Draw {
     Below(i32),
 }
 
+#[rustfmt::skip]
 fn cases() -> Vec<Case> {
-    [basic::cases(), gemm::cases(), triangle::cases()].into_iter().flatten().collect()
+    let groups: &[fn() -> Vec<Case>] = &[
+        basic::cases,
+        gemm::cases,
+        structure::cases,
+        triangle::cases,
+    ];
+    groups.iter().flat_map(|group| group()).collect()
 }
 
 /// splitmix64, as values in [-1, 1): inputs need only be fixed and of ordinary size.
@@ -99,10 +114,11 @@ fn check(gpu: &Gpu, cache: &Cache, case: &Case, dtype: DType) {
     let kind = |i: usize| if drawn[i].1 { DType::I32 } else { dtype };
     let wanted = |i: usize| !drawn[i].1 && case.op.differentiable(i);
     let x: Vec<_> = case.shapes.iter().enumerate().map(|(i, s)| graph.input(&format!("x{i}"), s, kind(i), wanted(i))).collect();
-    let y = graph.apply_all(case.op.clone(), &x)[0];
-    graph.output("y", y);
-    let seed = graph.input("seed", &y.shape(), y.dtype(), false);
-    graph.backward(&[(y, Some(seed))]);
+    let y = &graph.apply_all(case.op.clone(), &x)[..case.outputs];
+    let seed = |(k, y): (usize, &Tensor<'_>)| graph.input(&format!("seed{k}"), &y.shape(), y.dtype(), false);
+    let seeds: Vec<_> = y.iter().enumerate().map(seed).collect();
+    y.iter().enumerate().for_each(|(k, y)| graph.output(&format!("y{k}"), *y));
+    graph.backward(&y.iter().zip(&seeds).map(|(y, seed)| (*y, Some(*seed))).collect::<Vec<_>>());
     let session = Session::new(gpu, cache, &graph).expect(&label);
     for (i, v) in inputs.iter().enumerate() {
         let value = match kind(i) {
@@ -111,16 +127,23 @@ fn check(gpu: &Gpu, cache: &Cache, case: &Case, dtype: DType) {
         };
         session.set(&format!("x{i}"), &value);
     }
-    let cot = stored(draw(99, want[0].data.len()), dtype);
-    session.set("seed", &HostTensor::f32(&want[0].shape, cot.clone()));
+    let cots: Vec<Vec<f32>> = (0..case.outputs).map(|k| stored(draw(99 + k as u64, want[k].data.len()), dtype)).collect();
+    for (k, cot) in cots.iter().enumerate() {
+        session.set(&format!("seed{k}"), &HostTensor::f32(&want[k].shape, cot.clone()));
+    }
     session.replay().expect(&label);
     // bf16 keeps eight bits of a value; sums of such values stay within a few of its steps.
     let (forward, backward) = if dtype == DType::F32 { (2e-6, 1e-5) } else { (8e-3, 2e-2) };
-    let first = session.get("y").expect(&label);
-    close(&label, "y", &first.to_f64(), &want[0].data, forward);
-    assert!(session.padding_is_zero("y").expect(&label), "{label}: padding of y is not zero");
-    let loss = |arrays: &[Array]| case.op.reference(arrays)[0].data.iter().zip(&cot).map(|(y, c)| y * f64::from(*c)).sum::<f64>();
     let mut again = Vec::new();
+    for (k, want) in want.iter().enumerate().take(case.outputs) {
+        let name = format!("y{k}");
+        let first = session.get(&name).expect(&label);
+        close(&label, &name, &first.to_f64(), &want.data, forward);
+        assert!(session.padding_is_zero(&name).expect(&label), "{label}: padding of {name} is not zero");
+        again.push((name, first));
+    }
+    let dot = |y: &Array, cot: &Vec<f32>| y.data.iter().zip(cot).map(|(y, c)| y * f64::from(*c)).sum::<f64>();
+    let loss = |arrays: &[Array]| case.op.reference(arrays).iter().zip(&cots).map(|(y, cot)| dot(y, cot)).sum::<f64>();
     for i in (0..inputs.len()).filter(|i| wanted(*i)) {
         let name = format!("d/x{i}");
         let got = session.get(&name).expect(&label);
@@ -141,7 +164,6 @@ fn check(gpu: &Gpu, cache: &Cache, case: &Case, dtype: DType) {
         again.push((name, got));
     }
     session.replay().expect(&label);
-    assert_eq!(session.get("y").expect(&label), first, "{label}: a second replay gives other bits");
     for (name, got) in again {
         assert_eq!(session.get(&name).expect(&label), got, "{label}: a second replay gives other bits for {name}");
     }
