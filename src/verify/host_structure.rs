@@ -54,6 +54,7 @@ pub fn run(case: &Golden) -> Option<Result<Outputs>> {
         "quat_multiply" => quaternion_product,
         "pseudo_beta" => beta,
         "lddt" => lddt_case,
+        "confidence" => super::host_confidence::run,
         _ => return super::host_files::run(case),
     };
     Some(module(case))

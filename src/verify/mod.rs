@@ -19,6 +19,7 @@ pub mod bench;
 pub mod data;
 pub mod golden;
 pub mod gpu_structure;
+pub mod host_confidence;
 pub mod host_files;
 pub mod host_structure;
 pub mod replay;
