@@ -1,4 +1,5 @@
 //! Operations of the Evoformer: sums over triangles, outer products, gates under masks.
 
 pub mod gated;
+pub mod outer_product_mean;
 pub mod triangle_product;

@@ -1,6 +1,7 @@
 //! Cases of triangle multiplication and outer product mean: one residue, odd lengths, channels that leave padding, masks with zeros.
 
 use anyfold::ops::evoformer::gated::Gated;
+use anyfold::ops::evoformer::outer_product_mean::OuterProductMean;
 use anyfold::ops::evoformer::triangle_product::TriangleProduct;
 
 use super::{Case, Draw, case};
@@ -9,6 +10,8 @@ pub(super) fn cases() -> Vec<Case> {
     let (out, into) = (TriangleProduct { outgoing: true }, TriangleProduct { outgoing: false });
     const MASKED: &[Draw] = &[Draw::Signed, Draw::Mask];
     const GATED: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Mask];
+    const MEAN: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Mask];
+    let mean = OuterProductMean;
     vec![
         case("triangle out 1", out, &[&[1, 1, 3], &[1, 1, 3]]),
         case("triangle out 17", out, &[&[17, 17, 33], &[17, 17, 33]]),
@@ -19,5 +22,9 @@ pub(super) fn cases() -> Vec<Case> {
         case("gated", Gated { gate: true }, &[&[5, 7, 33], &[5, 7, 33], &[5, 7]]).drawn(GATED),
         case("gated 1", Gated { gate: true }, &[&[1, 1, 3], &[1, 1, 3], &[1, 1]]).drawn(GATED),
         case("masked", Gated { gate: false }, &[&[17, 9, 16], &[17, 9]]).drawn(MASKED),
+        case("mean 1", mean, &[&[1, 1, 3], &[1, 1, 3], &[1, 1], &[3, 3, 5], &[5]]).drawn(MEAN),
+        case("mean 3", mean, &[&[5, 9, 3], &[5, 9, 3], &[5, 9], &[3, 3, 33], &[33]]).drawn(MEAN),
+        case("mean 16", mean, &[&[7, 17, 16], &[7, 17, 8], &[7, 17], &[16, 8, 9], &[9]]).drawn(MEAN),
+        case("mean 33", mean, &[&[3, 17, 33], &[3, 17, 5], &[3, 17], &[33, 5, 4], &[4]]).drawn(MEAN),
     ]
 }
