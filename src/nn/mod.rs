@@ -4,4 +4,5 @@
 
 pub mod init;
 pub mod layers;
+pub mod outer_product_mean;
 pub mod params;

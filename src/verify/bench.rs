@@ -3,6 +3,8 @@
 //! Knows cases and graphs, and nothing of what modules compute.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::Context;
 use super::golden::Golden;
@@ -10,6 +12,7 @@ use super::host_structure::Outputs;
 use crate::error::Result;
 use crate::graph::run::Session;
 use crate::graph::{Graph, Tensor};
+use crate::nn::params::{Params, Scope};
 use crate::ops;
 use crate::tensor::{DType, Data, HostTensor};
 
@@ -19,6 +22,8 @@ pub struct Bench<'a> {
     pub case: &'a Golden,
     /// The graph in the making.
     pub graph: &'a Graph,
+    /// The root of the case's parameter names.
+    pub scope: Scope<'a>,
     /// Values of inputs.
     values: RefCell<Vec<(String, HostTensor)>>,
     /// Gradients wanted: the golden's name, the graph's input, and what makes the golden's tensor from the graph's.
@@ -50,7 +55,9 @@ impl<'a> Bench<'a> {
         let graph = ops::graph(DType::F32, 1);
         let empty = || RefCell::new(Vec::new());
         let (gradients, outputs, values) = (empty(), empty(), RefCell::new(Vec::new()));
-        let bench = Bench { case, graph: &graph, values, gradients, outputs, seeds: RefCell::new(Vec::new()) };
+        let params = Rc::new(RefCell::new(Params::default()));
+        let scope = Scope::new(&graph, params.clone());
+        let bench = Bench { case, graph: &graph, scope, values, gradients, outputs, seeds: RefCell::new(Vec::new()) };
         module(&bench)?;
         if !bench.seeds.borrow().is_empty() {
             graph.backward(&bench.seeds.borrow());
@@ -58,6 +65,11 @@ impl<'a> Bench<'a> {
         let session = Session::new(gpu, &context.cache, &graph)?;
         for (name, value) in bench.values.borrow().iter() {
             session.set(name, value);
+        }
+        let params = params.borrow();
+        if !params.is_empty() {
+            let official: BTreeMap<String, HostTensor> = case.with_prefix("param:").map(|(n, t)| (n.to_string(), t.clone())).collect();
+            session.set_params(&params.pack(&official)?);
         }
         session.replay()?;
         let mut out = Outputs::default();
@@ -71,6 +83,10 @@ impl<'a> Bench<'a> {
                 let value = (wanted.change)(session.get(&format!("d/{}", wanted.ours))?);
                 let shape = wanted.case.get(&wanted.golden)?.shape.clone();
                 out.gradients.insert(wanted.golden.clone(), value.reshape(&shape));
+            }
+            if !params.is_empty() {
+                let gradients = params.unpack(&session.get_grads()?);
+                out.gradients.extend(gradients.into_iter().map(|(name, value)| (format!("gparam:{name}"), value)));
             }
         }
         Ok(out)

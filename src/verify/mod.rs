@@ -18,6 +18,7 @@ use crate::gpu::program::Cache;
 pub mod bench;
 pub mod data;
 pub mod golden;
+pub mod gpu_outer;
 pub mod gpu_structure;
 pub mod host_confidence;
 pub mod host_files;
@@ -50,8 +51,14 @@ impl Context {
 pub type Runner = fn(&Context, &Golden) -> Option<Result<Outputs>>;
 
 /// All runners; the first that knows a module runs it.
-pub const RUNNERS: [Runner; 4] =
-    [gpu_structure::run, |_, case| data::run(case), |_, case| templates::run(case), |_, case| host_structure::run(case)];
+#[rustfmt::skip]
+pub const RUNNERS: [Runner; 5] = [
+    gpu_structure::run,
+    gpu_outer::run,
+    |_, case| data::run(case),
+    |_, case| templates::run(case),
+    |_, case| host_structure::run(case),
+];
 
 /// The golden files at `paths`: files as named, folders with everything below them, in order of name.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
