@@ -24,7 +24,7 @@ fn source() -> &'static Source {
 
 /// `left [s, n, c]` and `right [s, n, e]`, both already masked, `mask [s, n]`, `w [c e, f]`, `b [f]` to `[n, n, f]`:
 /// `(sum_sce left[s, i, c] right[s, j, e] w[c, e, f] + b[f]) / (1e-3 + sum_s mask[s, i] mask[s, j])`. Rows of `w` are those of `[c, e, f]`
-/// with `e` padded to whole groups, as the arena of parameters holds `output_w`. The bias is divided too, as in AlphaFold's code; the
+/// with `e` padded to whole groups, as the arena of parameters holds `output_w`, and zero there. The bias is divided too, as in AlphaFold's code; the
 /// mask is not differentiable. Workspace: two copies of the outer products of as many residues `i` as the device's limit allows, at
 /// least one.
 #[derive(Debug, Clone, Copy)]

@@ -50,6 +50,10 @@ impl Case {
             Draw::Signed => (raw, false),
             Draw::Positive => (raw.iter().map(|v| 1.0 + v * 0.5).collect(), false),
             Draw::Mask => (raw.iter().enumerate().map(|(i, v)| if i == 0 || *v > -0.5 { 1.0 } else { 0.0 }).collect(), false),
+            Draw::Rows(e) => {
+                let width = self.shapes[i].last().expect("an axis");
+                (raw.iter().enumerate().map(|(at, v)| if at / width % e.next_multiple_of(4) < *e { *v } else { 0.0 }).collect(), false)
+            }
             Draw::Below(n) => (raw.iter().map(|v| ((v * 0.5 + 0.5) * *n as f32).floor().min((*n - 1) as f32)).collect(), true),
         }
     }
@@ -64,6 +68,8 @@ enum Draw {
     Positive,
     /// 0 or 1, about a quarter zeros, the first always 1.
     Mask,
+    /// Like `Signed`; every `n` rows of a matrix are followed by rows of zeros up to a multiple of four, as in the arena of parameters.
+    Rows(usize),
     /// Integers in 0..n.
     #[allow(dead_code, reason = "drawn by operations that take indices")]
     Below(i32),

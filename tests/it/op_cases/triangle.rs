@@ -11,6 +11,8 @@ pub(super) fn cases() -> Vec<Case> {
     const MASKED: &[Draw] = &[Draw::Signed, Draw::Mask];
     const GATED: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Mask];
     const MEAN: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Mask];
+    const MEAN_3: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Mask, Draw::Rows(3)];
+    const MEAN_5: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Mask, Draw::Rows(5)];
     let mean = OuterProductMean;
     vec![
         case("triangle out 1", out, &[&[1, 1, 3], &[1, 1, 3]]),
@@ -22,11 +24,11 @@ pub(super) fn cases() -> Vec<Case> {
         case("gated", Gated { gate: true }, &[&[5, 7, 33], &[5, 7, 33], &[5, 7]]).drawn(GATED),
         case("gated 1", Gated { gate: true }, &[&[1, 1, 3], &[1, 1, 3], &[1, 1]]).drawn(GATED),
         case("masked", Gated { gate: false }, &[&[17, 9, 16], &[17, 9]]).drawn(MASKED),
-        case("mean 1", mean, &[&[1, 1, 3], &[1, 1, 3], &[1, 1], &[12, 5], &[5]]).drawn(MEAN),
-        case("mean 3", mean, &[&[5, 9, 3], &[5, 9, 3], &[5, 9], &[12, 33], &[33]]).drawn(MEAN),
+        case("mean 1", mean, &[&[1, 1, 3], &[1, 1, 3], &[1, 1], &[12, 5], &[5]]).drawn(MEAN_3),
+        case("mean 3", mean, &[&[5, 9, 3], &[5, 9, 3], &[5, 9], &[12, 33], &[33]]).drawn(MEAN_3),
         case("mean 16", mean, &[&[7, 17, 16], &[7, 17, 8], &[7, 17], &[128, 9], &[9]]).drawn(MEAN),
         // One residue's outer products exceed the small binding.
         case("mean 32", mean, &[&[2, 18, 32], &[2, 18, 32], &[2, 18], &[1024, 3], &[3]]).drawn(MEAN),
-        case("mean 33", mean, &[&[3, 17, 33], &[3, 17, 5], &[3, 17], &[264, 4], &[4]]).drawn(MEAN),
+        case("mean 33", mean, &[&[3, 17, 33], &[3, 17, 5], &[3, 17], &[264, 4], &[4]]).drawn(MEAN_5),
     ]
 }
