@@ -17,6 +17,8 @@ pub mod ops;
 
 pub mod nn;
 
+pub mod model;
+
 pub mod predict;
 
 pub mod verify;

@@ -10,8 +10,14 @@ fn pack12c(f: Rigid) -> vec4<f32> { return vec4<f32>(f.r[2].z, f.t); }
 fn apply(f: Rigid, p: vec3<f32>) -> vec3<f32> { return f.r * p + f.t; }
 fn apply_inverse(f: Rigid, p: vec3<f32>) -> vec3<f32> { return (p - f.t) * f.r; }
 fn compose(a: Rigid, b: Rigid) -> Rigid { return Rigid(a.r * b.r, a.r * b.t + a.t); }
+fn plus(a: Rigid, b: Rigid) -> Rigid { return Rigid(a.r + b.r, a.t + b.t); }
 // The matrix of the outer product u v^T.
 fn outer(u: vec3<f32>, v: vec3<f32>) -> mat3x3<f32> { return mat3x3<f32>(u * v.x, u * v.y, u * v.z); }
+// Gradients of a frame from g, that of what it made: of R p + t, of R^T (p - t), and of each side of a composition.
+fn apply_back(p: vec3<f32>, g: vec3<f32>) -> Rigid { return Rigid(outer(g, p), g); }
+fn apply_inverse_back(f: Rigid, p: vec3<f32>, g: vec3<f32>) -> Rigid { return Rigid(outer(p - f.t, g), -(f.r * g)); }
+fn compose_back_left(b: Rigid, g: Rigid) -> Rigid { return Rigid(g.r * transpose(b.r) + outer(g.t, b.t), g.t); }
+fn compose_back_right(a: Rigid, g: Rigid) -> Rigid { return Rigid(transpose(a.r) * g.r, g.t * a.r); }
 // Quadratic in the quaternion: one that is not of unit length scales the matrix.
 fn quat_to_rot(q: vec4<f32>) -> mat3x3<f32> {
     let s = q * q;
@@ -34,4 +40,7 @@ fn quat_to_rot_back(q: vec4<f32>, g: mat3x3<f32>) -> vec4<f32> {
         x * (g[0].x - g[1].y - g[2].z) + y * xy + z * xz + w * a,
         y * (g[1].y - g[0].x - g[2].z) + x * xy + z * yz + w * b,
         z * (g[2].z - g[0].x - g[1].y) + x * xz + y * yz + w * c);
+}
+fn quat_multiply(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(a.x * b.x - dot(a.yzw, b.yzw), a.x * b.yzw + b.x * a.yzw + cross(a.yzw, b.yzw));
 }

@@ -10,7 +10,7 @@ struct Params { rows: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
 fn moved(q: vec4<f32>, s: vec3<f32>) -> vec4<f32> {
-    return q + vec4<f32>(-dot(q.yzw, s), q.x * s + cross(q.yzw, s));
+    return q + quat_multiply(q, vec4<f32>(0.0, s));
 }
 
 @compute @workgroup_size(64)

@@ -359,6 +359,11 @@ impl Inner {
 }
 
 impl<'g> Tensor<'g> {
+    /// The graph that it belongs to.
+    pub fn graph(&self) -> &'g Graph {
+        self.graph
+    }
+
     pub(crate) fn view(&self) -> View {
         self.graph.inner.borrow().tensors[self.id].view.clone()
     }

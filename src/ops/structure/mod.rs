@@ -4,3 +4,16 @@
 
 pub mod affine_frames;
 pub mod affine_update;
+pub mod atom_gather;
+pub mod frame_algebra;
+pub mod frame_atoms;
+pub mod frame_points;
+pub mod torsion_frames;
+pub mod unit_pairs;
+
+use crate::protein::rigid::Rigid;
+
+/// Frame number `i` of references' flat arrays.
+fn frame(data: &[f64], i: usize) -> Rigid {
+    Rigid::from_flat12(std::array::from_fn(|k| data[12 * i + k]))
+}

@@ -71,7 +71,6 @@ enum Draw {
     /// Like `Signed`; every `n` rows of a matrix are followed by rows of zeros up to a multiple of four, as in the arena of parameters.
     Rows(usize),
     /// Integers in 0..n.
-    #[allow(dead_code, reason = "drawn by operations that take indices")]
     Below(i32),
 }
 

@@ -1,0 +1,5 @@
+//! AlphaFold 2, one file for each part of the supplement, reading like its pseudocode.
+//!
+//! Must not know wgpu, WGSL, buffers, chunks or storage types.
+
+pub mod structure;
