@@ -1,5 +1,6 @@
 //! Operations of the Evoformer: sums over triangles, outer products, gates under masks.
 
+pub mod distance_bins;
 pub mod gated;
 pub mod outer_product_mean;
 pub mod triangle_product;

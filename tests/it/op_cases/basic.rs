@@ -2,8 +2,10 @@
 
 use anyfold::ops::basic::binary::Binary;
 use anyfold::ops::basic::copy::Copy;
+use anyfold::ops::basic::embedding::Embedding;
 use anyfold::ops::basic::layer_norm::LayerNorm;
 use anyfold::ops::basic::linear::{Act, Linear};
+use anyfold::ops::basic::one_hot::OneHot;
 use anyfold::ops::basic::softmax::Softmax;
 use anyfold::ops::basic::sum::Sum;
 use anyfold::ops::basic::unary::Unary;
@@ -11,6 +13,7 @@ use anyfold::ops::basic::unary::Unary;
 use super::{Case, Draw, case};
 
 pub(super) fn cases() -> Vec<Case> {
+    let embedding = |bias, relative| Embedding { bias, relative };
     let linear = |bias, act| Linear { bias, act };
     vec![
         case("copy 1", Copy, &[&[7]]),
@@ -20,6 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("add inner", Binary { mul: false }, &[&[4, 3], &[4, 1]]),
         case("mul same", Binary { mul: true }, &[&[3, 5, 33], &[3, 5, 33]]),
         case("mul mask", Binary { mul: true }, &[&[3, 5, 33], &[5, 1]]).drawn(&[Draw::Signed, Draw::Mask]),
+        case("add outer", Binary { mul: false }, &[&[5, 1, 9], &[1, 7, 9]]),
         case("mul positive", Binary { mul: true }, &[&[9], &[9]]).drawn(&[Draw::Positive, Draw::Positive]),
         case("mul both ways", Binary { mul: true }, &[&[3, 1, 9], &[1, 5, 1]]),
         case("mul five axes", Binary { mul: true }, &[&[3, 2, 2, 3, 5], &[1, 2, 1, 3, 5]]),
@@ -49,6 +53,14 @@ pub(super) fn cases() -> Vec<Case> {
         case("sum outer and inner", Sum::over(&[0, 2]), &[&[30, 5, 9]]),
         case("sum every other", Sum::mean(&[1, 3]), &[&[3, 4, 5, 6, 7]]),
         case("sum of five axes", Sum::over(&[0, 2, 4]), &[&[3, 4, 5, 6, 7]]),
+        case("embedding 1", embedding(false, None), &[&[1], &[1, 1]]).drawn(&[Draw::Below(1)]),
+        case("embedding", embedding(false, None), &[&[3, 33], &[7, 9]]).drawn(&[Draw::Below(7)]),
+        case("embedding beyond the table", embedding(true, None), &[&[2, 5, 7], &[4, 6], &[6]]).drawn(&[Draw::Below(6)]),
+        case("embedding in blocks", embedding(true, None), &[&[41, 30], &[23, 33], &[33]]).drawn(&[Draw::Below(23)]),
+        case("embedding of long rows", embedding(true, None), &[&[2, 1100], &[5, 9], &[9]]).drawn(&[Draw::Below(5)]),
+        case("relative positions", embedding(true, Some(4)), &[&[29], &[9, 7], &[7]]).drawn(&[Draw::Below(20)]),
+        case("relative positions in blocks", embedding(false, Some(32)), &[&[67], &[65, 33]]).drawn(&[Draw::Below(90)]),
+        case("one hot", OneHot { classes: 9 }, &[&[3, 33]]).drawn(&[Draw::Below(11)]),
         case("linear 1", linear(true, Act::None), &[&[1, 1], &[1, 1], &[1]]),
         case("linear", linear(false, Act::None), &[&[3, 11, 33], &[33, 9]]),
         case("linear bias", linear(true, Act::None), &[&[37, 20], &[20, 70], &[70]]),
