@@ -119,3 +119,18 @@ pub trait Op: Debug {
     /// The forward pass in plain f64 loops: the specification, called by tests only.
     fn reference(&self, x: &[Array]) -> Vec<Array>;
 }
+
+/// Work on memory that outlives a replay: an optimiser's steps. Operands are changed in place; there is no gradient.
+pub trait Update: Debug {
+    /// The stem of its files, such as `adam`.
+    fn name(&self) -> &'static str;
+
+    /// Which operands it writes: bit `i` stands for operand `i`.
+    fn writes(&self) -> u32;
+
+    /// Checks the operands' shapes (a wrong one is a programmer's mistake and panics) and records the work.
+    fn record(&self, r: &mut Recorder, x: &[View]);
+
+    /// The same in plain f64 loops, from the operands before to the operands after: the specification, called by tests only.
+    fn reference(&self, x: &mut [Array]);
+}

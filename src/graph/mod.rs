@@ -1,6 +1,6 @@
 //! The graph: recorded once per shape from ordinary Rust code on [`Tensor`] handles, then planned and replayed.
 //!
-//! Knows operations only through [`Op`] and the few [`Builtins`] it is given. Must not know any operation's name, nor proteins.
+//! Knows operations only through [`Op`], [`Update`] and the few [`Builtins`] it is given. Must not know any operation's name, nor proteins.
 
 pub mod backward;
 pub mod inspect;
@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use crate::gpu::view::{contiguous_strides, padded_len};
 use crate::gpu::{Recorder, Root, View};
-use crate::op::{Backward, Op};
+use crate::op::{Backward, Op, Update};
 use crate::tensor::{DType, Data, HostTensor};
 
 /// The operations that the graph itself needs, given to it by the floor above.
@@ -73,6 +73,7 @@ pub(crate) enum Step {
     Backward { node: usize, x: Vec<View>, y: Vec<View>, dy: Vec<Option<View>>, dx: Vec<Option<View>> },
     Accumulate { dst: View, src: View },
     Fill { dst: View, value: f32 },
+    Update { op: Rc<dyn Update>, x: Vec<View> },
 }
 
 #[derive(Debug)]
@@ -199,6 +200,43 @@ impl Graph {
         self.push(Info { view, origin: Origin::Param { name: name.into() }, base })
     }
 
+    /// Memory that keeps its content from replay to replay, is the same in all graphs of a session that name it, begins with zeros, and is
+    /// written and read from outside like an input and an output. Always f32.
+    pub fn state(&self, name: &str, shape: &[usize]) -> Tensor<'_> {
+        let state = self.input(name, shape, DType::F32, false);
+        let view = state.view();
+        self.inner.borrow_mut().outputs.push((name.into(), view));
+        state
+    }
+
+    /// The whole arena of parameters as the state `parameters`, `[elements]`; to be asked for once every parameter is declared.
+    pub fn parameters(&self) -> Tensor<'_> {
+        let root = self.inner.borrow().params;
+        self.arena(root)
+    }
+
+    /// The whole arena of gradients as the state `gradients`, under the same rule.
+    pub fn gradients(&self) -> Tensor<'_> {
+        let root = self.inner.borrow().grads;
+        self.arena(root)
+    }
+
+    fn arena(&self, root: Root) -> Tensor<'_> {
+        let mut inner = self.inner.borrow_mut();
+        let RootInfo { name, bytes, .. } = inner.roots[root.0 as usize].clone();
+        let view = View::whole(root, &[bytes as usize / 4], DType::F32);
+        inner.outputs.push((name.clone(), view.clone()));
+        let base = inner.tensors.len();
+        drop(inner);
+        self.push(Info { view, origin: Origin::Input { name, grad: false }, base })
+    }
+
+    /// Records work on states, after everything that has been recorded so far.
+    pub fn update(&self, op: impl Update + 'static, x: &[Tensor<'_>]) {
+        let x: Vec<View> = x.iter().map(Tensor::view).collect();
+        self.inner.borrow_mut().steps.push(Step::Update { op: Rc::new(op), x });
+    }
+
     /// Applies an operation and gives all of its outputs.
     pub fn apply_all<'g>(&'g self, op: Rc<dyn Op>, x: &[Tensor<'g>]) -> Vec<Tensor<'g>> {
         let x: Vec<Tensor<'g>> = x.iter().enumerate().map(|(i, t)| if op.strided(i) { *t } else { t.contiguous() }).collect();
@@ -281,6 +319,7 @@ impl Graph {
                 Step::Accumulate { dst, src } => (inner.builtins.accumulate)(&mut recorder, dst, src),
                 Step::Fill { dst, value } if *value == 0.0 && dst.is_contiguous() => recorder.clear(dst),
                 Step::Fill { dst, value } => (inner.builtins.fill)(&mut recorder, dst, *value),
+                Step::Update { op, x } => op.record(&mut recorder, x),
             }
         }
         let (commands, temps) = recorder.finish();
@@ -321,6 +360,7 @@ impl Inner {
             Step::Backward { node, .. } => format!("{}/{} backward", self.nodes[*node].scope, self.nodes[*node].op.name()),
             Step::Accumulate { .. } => "accumulate".into(),
             Step::Fill { .. } => "fill".into(),
+            Step::Update { op, .. } => op.name().into(),
         }
     }
 
@@ -354,6 +394,10 @@ impl Inner {
             }
             Step::Accumulate { dst, src } => (vec![src.root], vec![dst.root]),
             Step::Fill { dst, .. } => (Vec::new(), vec![dst.root]),
+            Step::Update { op, x } => {
+                let written = x.iter().enumerate().filter(|(i, _)| op.writes() >> i & 1 == 1).map(|(_, v)| v.root);
+                (x.iter().map(|v| v.root).collect(), written.collect())
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod basic;
 pub mod evoformer;
 mod rows;
 pub mod structure;
+pub mod train;
 
 use std::rc::Rc;
 

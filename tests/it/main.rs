@@ -17,4 +17,5 @@ mod search_programs;
 mod shared;
 mod template_hits;
 mod tidy;
+mod updates;
 mod verify_rules;
