@@ -17,6 +17,7 @@ pub mod ops;
 
 pub mod nn;
 
+pub mod loss;
 pub mod model;
 
 pub mod predict;

@@ -403,13 +403,13 @@ impl Inner {
 }
 
 impl<'g> Tensor<'g> {
+    pub(crate) fn view(&self) -> View {
+        self.graph.inner.borrow().tensors[self.id].view.clone()
+    }
+
     /// The graph that it belongs to.
     pub fn graph(&self) -> &'g Graph {
         self.graph
-    }
-
-    pub(crate) fn view(&self) -> View {
-        self.graph.inner.borrow().tensors[self.id].view.clone()
     }
 
     /// Extent of every axis.

@@ -14,6 +14,7 @@ macro_rules! shader {
 mod axes;
 pub mod basic;
 pub mod evoformer;
+pub mod loss;
 mod rows;
 pub mod structure;
 pub mod train;

@@ -18,6 +18,7 @@ use crate::gpu::program::Cache;
 pub mod bench;
 pub mod data;
 pub mod golden;
+pub mod gpu_losses;
 pub mod gpu_outer;
 pub mod gpu_structure;
 pub mod host_confidence;
@@ -52,9 +53,10 @@ pub type Runner = fn(&Context, &Golden) -> Option<Result<Outputs>>;
 
 /// All runners; the first that knows a module runs it.
 #[rustfmt::skip]
-pub const RUNNERS: [Runner; 5] = [
+pub const RUNNERS: &[Runner] = &[
     gpu_structure::run,
     gpu_outer::run,
+    gpu_losses::run,
     |_, case| data::run(case),
     |_, case| templates::run(case),
     |_, case| host_structure::run(case),

@@ -18,6 +18,7 @@ use anyfold::tensor::{DType, HostTensor};
 mod basic;
 mod gemm;
 mod heads;
+mod loss;
 mod structure;
 mod triangle;
 
@@ -81,6 +82,7 @@ fn cases() -> Vec<Case> {
         basic::cases,
         gemm::cases,
         heads::cases,
+        loss::cases,
         structure::cases,
         triangle::cases,
     ];

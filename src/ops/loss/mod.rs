@@ -1,0 +1,3 @@
+//! Operations of the losses. Always in single precision; sums are made in one fixed order.
+
+pub mod fape;
