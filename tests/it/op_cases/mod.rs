@@ -15,6 +15,7 @@ use anyfold::ops::basic::layer_norm::LayerNorm;
 use anyfold::ops::basic::linear::{Act, Linear};
 use anyfold::tensor::{DType, HostTensor};
 
+mod attention;
 mod basic;
 mod gemm;
 mod heads;
@@ -55,6 +56,9 @@ impl Case {
             Draw::Rows(e) => {
                 let width = self.shapes[i].last().expect("an axis");
                 (raw.iter().enumerate().map(|(at, v)| if at / width % e.next_multiple_of(4) < *e { *v } else { 0.0 }).collect(), false)
+            Draw::MaskWithout(n) => {
+                let end = raw.len() - n;
+                (raw.iter().enumerate().map(|(i, v)| if i < end && (i == 0 || *v > -0.5) { 1.0 } else { 0.0 }).collect(), false)
             }
             Draw::Below(n) => (raw.iter().map(|v| ((v * 0.5 + 0.5) * *n as f32).floor().min((*n - 1) as f32)).collect(), true),
         }
@@ -72,6 +76,8 @@ enum Draw {
     Mask,
     /// Like `Signed`; every `n` rows of a matrix are followed by rows of zeros up to a multiple of four, as in the arena of parameters.
     Rows(usize),
+    /// The same, the last `n` all zero: a row without any key.
+    MaskWithout(usize),
     /// Integers in 0..n.
     Below(i32),
 }
@@ -79,6 +85,7 @@ enum Draw {
 #[rustfmt::skip]
 fn cases() -> Vec<Case> {
     let groups: &[fn() -> Vec<Case>] = &[
+        attention::cases,
         basic::cases,
         gemm::cases,
         heads::cases,

@@ -1,0 +1,281 @@
+//! Attention with pair bias, key mask and gate in one kernel; no logits are ever stored.
+//!
+//! Algorithm 7 MSARowAttentionWithPairBias lines 4-6, Algorithm 8, Algorithms 13 and 14, Algorithm 17 are all this operation on differently
+//! permuted views.
+
+use crate::gpu::recorder::{Cut, Launch, cut};
+use crate::gpu::shader::{Scalar, Source, UniformData};
+use crate::gpu::{Recorder, View};
+use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::ops::evoformer::attention_backward;
+use crate::tensor::DType;
+
+fn source() -> &'static Source {
+    shader!("evoformer/attention")
+}
+
+/// The largest head: eight groups of registers.
+const MAX_HEAD: usize = 32;
+
+/// Fields of the uniform block that turning a bias leaves alone.
+const UNUSED: [&str; 14] = ["qb", "ql", "qh", "kb", "kl", "kh", "vb", "vl", "vh", "gb", "gl", "gh", "mb", "mk"];
+
+/// The logit of a masked key: it replaces, so that a row without any key averages over all of them (QUIRKS 3).
+pub(super) const MASKED: f64 = -1e9;
+
+/// `q [b, q, h, d], k [b, k, h, d], v [b, k, h, dv]`, then those of `mask [b, k]` or `[b, k, 1]`, `bias [q, k, h]`, `gate [b, q, h, dv]` that
+/// there are, to `y [b, q, h, dv]` and the log-sum-exp of every row, `[b, h, q]`, always f32.
+///
+/// `y = sigmoid(gate) * sum_j softmax_j(d^-0.5 q.k_j + bias_j) v_j`. A zero in the mask replaces its key's logit by -1e9.
+/// Every input may be any strided view: slices of one projection, permuted rows and columns. The bias is given as a projection of the pair
+/// representation leaves it, heads innermost; rows and columns may be permuted. It is turned once to heads outermost, which is
+/// `heads * q * k` elements, small beside what the rows of `b` read of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Attention {
+    /// Whether a mask follows the values.
+    pub mask: bool,
+    /// Whether a pair bias follows.
+    pub bias: bool,
+    /// Whether a gate follows.
+    pub gate: bool,
+}
+
+/// The inputs by name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inputs<'a, T> {
+    pub q: &'a T,
+    pub k: &'a T,
+    pub v: &'a T,
+    pub mask: Option<&'a T>,
+    pub bias: Option<&'a T>,
+    pub gate: Option<&'a T>,
+}
+
+/// Extents.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extents {
+    pub b: usize,
+    pub q: usize,
+    pub k: usize,
+    pub h: usize,
+    /// Groups of four channels of queries and keys, and of values.
+    pub dg: usize,
+    pub vg: usize,
+    pub d: usize,
+}
+
+/// Strides in groups of the axes of `[b, length, heads, channels]`.
+fn strides(v: &View) -> [usize; 3] {
+    [v.strides[0] / 4, v.strides[1] / 4, v.strides[2] / 4]
+}
+
+/// The binding of a tensor `[b, length, heads, channels]`: heads follow the grid's second dimension, rows the third.
+pub(super) fn by_row_and_head(rows: usize) -> [Cut; 2] {
+    [cut(2, 0, rows), cut(1, 2, 1)]
+}
+
+impl Attention {
+    /// The position of each optional input, in the order mask, bias, gate.
+    pub(super) fn places(&self) -> [Option<usize>; 3] {
+        let mut next = 3;
+        [self.mask, self.bias, self.gate].map(|there| {
+            next += usize::from(there);
+            there.then_some(next - 1)
+        })
+    }
+
+    pub(super) fn inputs<'a, T>(&self, x: &'a [T]) -> Inputs<'a, T> {
+        let [mask, bias, gate] = self.places().map(|p| p.map(|i| &x[i]));
+        Inputs { q: &x[0], k: &x[1], v: &x[2], mask, bias, gate }
+    }
+
+    pub(super) fn extents(x: &Inputs<View>) -> Extents {
+        let [q, k, v] = [x.q, x.k, x.v];
+        Extents { b: q.shape[0], q: q.shape[1], k: k.shape[1], h: q.shape[2], dg: q.groups(), vg: v.groups(), d: q.width() }
+    }
+
+    /// The uniform block for turning `pair [i, j, heads]`, whose extents take the places of queries and keys.
+    fn turning(pair: &View, group: usize) -> UniformData {
+        let mut fields: Vec<(&'static str, Scalar)> = vec![
+            ("n_b", 1usize.into()),
+            ("n_q", pair.shape[0].into()),
+            ("n_k", pair.shape[1].into()),
+            ("heads", pair.shape[2].into()),
+            ("shift", group.into()),
+            ("scale", 1f32.into()),
+        ];
+        fields.extend(UNUSED.map(|name| (name, Scalar::U32(0))));
+        fields.extend([("pi", (pair.strides[0] / 4).into()), ("pj", (pair.strides[1] / 4).into())]);
+        UniformData::of(&fields)
+    }
+
+    /// Writes the gradient `part [heads, q, k]` of the turned bias to that of the bias as it was given.
+    pub(super) fn bias_out(r: &mut Recorder, part: &View, dpair: &View) {
+        for group in 0..dpair.groups() {
+            let groups = [part.groups().div_ceil(64), dpair.shape[0], 1];
+            let mut launch = Launch::new(source(), "bias_out", Self::turning(dpair, group), groups).write("dpair", dpair, &[cut(1, 0, 1)]);
+            for (lane, name) in ["part0", "part1", "part2", "part3"].into_iter().enumerate() {
+                let head = (group * 4 + lane).min(dpair.width() - 1);
+                launch = launch.read(name, &part.slice(0, head..head + 1), &[cut(1, 1, 1)]);
+            }
+            r.launch(launch);
+        }
+    }
+
+    /// The uniform block of the forward shader.
+    fn uniform(&self, x: &Inputs<View>, shift: usize) -> UniformData {
+        let n = Self::extents(x);
+        let mut fields: Vec<(&'static str, Scalar)> = vec![
+            ("n_b", n.b.into()),
+            ("n_q", n.q.into()),
+            ("n_k", n.k.into()),
+            ("heads", n.h.into()),
+            ("shift", shift.into()),
+            ("scale", ((n.d as f32).powf(-0.5)).into()),
+        ];
+        let mut three = |names: [&'static str; 3], v: &View| fields.extend(names.into_iter().zip(strides(v).map(Scalar::from)));
+        three(["qb", "ql", "qh"], x.q);
+        three(["kb", "kl", "kh"], x.k);
+        three(["vb", "vl", "vh"], x.v);
+        three(["gb", "gl", "gh"], x.gate.unwrap_or(x.v));
+        let [mb, mk] = x.mask.map_or([0, 0], |m| [m.strides[0], m.strides[1]]);
+        fields.extend([("mb", mb.into()), ("mk", mk.into())]);
+        let [pi, pj] = x.bias.map_or([0, 0], |p| [p.strides[0] / 4, p.strides[1] / 4]);
+        fields.extend([("pi", pi.into()), ("pj", pj.into())]);
+        UniformData::of(&fields)
+    }
+
+    /// The mask as `[b, k]` ones and zeros, contiguous.
+    fn keep(&self, r: &mut Recorder, x: &Inputs<View>) -> Option<View> {
+        let mask = x.mask?;
+        let n = Self::extents(x);
+        let keep = r.temp(&[n.b, n.k], DType::F32);
+        r.launch(
+            Launch::new(source(), "mask_in", self.uniform(x, 0), [keep.groups().div_ceil(64), n.b, 1])
+                .read("mask", mask, &[cut(1, 0, 1)])
+                .write("keep", &keep, &[cut(1, 0, 1)]),
+        );
+        Some(keep)
+    }
+
+    /// The bias as `[heads, q, k]`, or with `turned` as `[heads, k, q]`.
+    pub(super) fn bias(&self, r: &mut Recorder, x: &Inputs<View>, turned: bool) -> Option<View> {
+        let pair = x.bias?;
+        let pair = if turned { pair.permute(&[1, 0, 2]) } else { pair.clone() };
+        let (rows, columns, heads) = (pair.shape[0], pair.shape[1], pair.shape[2]);
+        let bias = r.temp(&[heads, rows, columns], pair.dtype);
+        let fields = Self::turning(&pair, 0);
+        r.launch(
+            Launch::new(source(), "bias_in", fields, [bias.groups().div_ceil(64), rows, heads]).read("pair", &pair, &[cut(1, 0, 1)]).write(
+                "bias",
+                &bias,
+                &[cut(1, 1, 1), cut(2, 0, 1)],
+            ),
+        );
+        Some(bias)
+    }
+}
+
+/// Exponent of the queries that a workgroup of 64 covers; where there are fewer queries it covers several rows.
+pub(super) fn query_shift(n: usize) -> usize {
+    if n == 1 { 0 } else { (n.next_power_of_two().trailing_zeros() as usize).clamp(2, 6) }
+}
+
+impl Op for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
+        let count = 3 + [self.mask, self.bias, self.gate].iter().filter(|t| **t).count();
+        assert!(x.len() == count && x[..3].iter().all(|s| s.len() == 4), "attention of {x:?}: q, k, v have four axes, {count} inputs");
+        let i = self.inputs(x);
+        let ([b, q, h, d], [_, k, _, dv]) = ([i.q[0], i.q[1], i.q[2], i.q[3]], [0, i.v[1], 0, i.v[3]]);
+        let fits = **i.k == [b, k, h, d]
+            && i.v[..3] == [b, k, h]
+            && i.mask.is_none_or(|m| **m == [b, k] || **m == [b, k, 1])
+            && i.bias.is_none_or(|p| **p == [q, k, h])
+            && i.gate.is_none_or(|g| **g == [b, q, h, dv])
+            && d <= MAX_HEAD
+            && dv <= MAX_HEAD;
+        assert!(
+            fits,
+            "attention of {x:?}: q [b, q, h, d], k [b, k, h, d], v [b, k, h, dv], mask [b, k], bias [q, k, h], gate [b, q, h, dv]"
+        );
+        vec![Spec::of(&[b, q, h, dv]), Spec::f32(&[b, h, q])]
+    }
+
+    fn strided(&self, _i: usize) -> bool {
+        true
+    }
+
+    fn differentiable(&self, i: usize) -> bool {
+        self.places()[0] != Some(i)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { x: (1 << 6) - 1, y: 0b11 }
+    }
+
+    fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
+        let x = self.inputs(x);
+        let n = Self::extents(&x);
+        let (keep, bias) = (self.keep(r, &x), self.bias(r, &x, false));
+        let shift = query_shift(n.q);
+        let (rows, queries) = (64 >> shift, 1 << shift);
+        let by_query = [cut(2, 0, rows), cut(0, 1, queries), cut(1, 2, 1)];
+        let mut launch = Launch::new(source(), "forward", self.uniform(&x, shift), [n.q.div_ceil(queries), n.h, n.b.div_ceil(rows)])
+            .constant("DG", n.dg as f64)
+            .constant("VG", n.vg as f64)
+            .constant("MASK", f64::from(u8::from(self.mask)))
+            .constant("BIAS", f64::from(u8::from(self.bias)))
+            .constant("GATE", f64::from(u8::from(self.gate)))
+            .read("q", x.q, &by_query)
+            .read("k", x.k, &by_row_and_head(rows))
+            .read("v", x.v, &by_row_and_head(rows))
+            .write("y", &y[0], &by_query)
+            .write("stats", &y[1], &[cut(2, 0, rows), cut(0, 2, queries), cut(1, 1, 1)]);
+        // What is not there is not read; the binding still names valid memory.
+        launch = match &keep {
+            Some(keep) => launch.read("keep", keep, &[cut(2, 0, rows)]),
+            None => launch.read("keep", x.q, &by_query),
+        };
+        launch = match &bias {
+            Some(bias) => launch.read("bias", bias, &[cut(1, 0, 1), cut(0, 1, queries)]),
+            None => launch.read("bias", x.q, &by_query),
+        };
+        launch = launch.read("gate", x.gate.unwrap_or(x.q), &by_query);
+        r.launch(launch.flops(2.0 * (n.b * n.h * n.q * n.k) as f64 * (x.q.width() + x.v.width()) as f64));
+    }
+
+    fn backward(&self, r: &mut Recorder, b: &Backward) {
+        attention_backward::record(self, r, b);
+    }
+
+    fn reference(&self, x: &[Array]) -> Vec<Array> {
+        let i = self.inputs(x);
+        let [b, nq, h, d] = [i.q.shape[0], i.q.shape[1], i.q.shape[2], i.q.shape[3]];
+        let (nk, dv) = (i.v.shape[1], i.v.shape[3]);
+        let (mut y, mut stats) = (Array::zeros(&[b, nq, h, dv]), Array::zeros(&[b, h, nq]));
+        let index = |row: usize, at: usize, head: usize, length: usize, width: usize| ((row * length + at) * h + head) * width;
+        for (row, head, query) in (0..b * h * nq).map(|f| (f / (h * nq), f / nq % h, f % nq)) {
+            let from = index(row, query, head, nq, d);
+            let logit = |key: usize| {
+                let at = index(row, key, head, nk, d);
+                let product: f64 = (0..d).map(|c| i.q.data[from + c] * i.k.data[at + c]).sum();
+                let s = product * (d as f64).powf(-0.5) + i.bias.map_or(0.0, |p| p.data[(query * nk + key) * h + head]);
+                if i.mask.is_some_and(|m| m.data[row * nk + key] == 0.0) { MASKED } else { s }
+            };
+            let s: Vec<f64> = (0..nk).map(logit).collect();
+            let top = s.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = s.iter().map(|v| (v - top).exp()).sum();
+            stats.data[(row * h + head) * nq + query] = top + sum.ln();
+            let to = index(row, query, head, nq, dv);
+            for c in 0..dv {
+                let o: f64 = (0..nk).map(|key| (s[key] - top).exp() / sum * i.v.data[index(row, key, head, nk, dv) + c]).sum();
+                y.data[to + c] = o * i.gate.map_or(1.0, |g| 1.0 / (1.0 + (-g.data[to + c]).exp()));
+            }
+        }
+        vec![y, stats]
+    }
+}

@@ -1,0 +1,107 @@
+//! Cases of attention: one key, odd lengths and heads, masks with zeros, a row without any key, with and without bias and gate; slices of one
+//! projection and permuted axes.
+
+use anyfold::gpu::Gpu;
+use anyfold::gpu::device::Choice;
+use anyfold::gpu::program::Cache;
+use anyfold::graph::run::Session;
+use anyfold::ops;
+use anyfold::ops::evoformer::attention::Attention;
+use anyfold::tensor::{DType, HostTensor};
+
+use super::{Case, Draw, case, draw};
+
+const NONE: Attention = Attention { mask: false, bias: false, gate: false };
+const MASK: Attention = Attention { mask: true, ..NONE };
+const BIAS: Attention = Attention { bias: true, ..NONE };
+const GATE: Attention = Attention { gate: true, ..NONE };
+const ALL: Attention = Attention { mask: true, bias: true, gate: true };
+
+pub(super) fn cases() -> Vec<Case> {
+    use Draw::{Mask, MaskWithout, Signed};
+    vec![
+        case("attention 1", NONE, &[&[1, 1, 1, 3], &[1, 1, 1, 3], &[1, 1, 1, 3]]),
+        case("attention", NONE, &[&[2, 5, 3, 6], &[2, 7, 3, 6], &[2, 7, 3, 9]]),
+        case("attention gate", GATE, &[&[2, 6, 1, 8], &[2, 3, 1, 8], &[2, 3, 1, 5], &[2, 6, 1, 5]]),
+        case("attention bias", BIAS, &[&[3, 33, 5, 8], &[3, 9, 5, 8], &[3, 9, 5, 8], &[33, 9, 5]]),
+        case("attention mask", MASK, &[&[3, 17, 2, 16], &[3, 33, 2, 16], &[3, 33, 2, 16], &[3, 33]]).drawn(&[
+            Signed,
+            Signed,
+            Signed,
+            MaskWithout(33),
+        ]),
+        case("attention points", MASK, &[&[70, 1, 2, 16], &[70, 4, 2, 16], &[70, 4, 2, 16], &[70, 4, 1]]).drawn(&[
+            Signed,
+            Signed,
+            Signed,
+            MaskWithout(4),
+        ]),
+        case("attention 33", ALL, &[&[3, 33, 2, 32], &[3, 33, 2, 32], &[3, 33, 2, 32], &[3, 33], &[33, 33, 2], &[3, 33, 2, 32]]).drawn(&[
+            Signed,
+            Signed,
+            Signed,
+            MaskWithout(33),
+        ]),
+        case("attention 129", ALL, &[&[1, 129, 1, 8], &[1, 129, 1, 8], &[1, 129, 1, 8], &[1, 129], &[129, 129, 1], &[1, 129, 1, 8]])
+            .drawn(&[Signed, Signed, Signed, Mask]),
+    ]
+}
+
+/// Rows and columns of a pair of 21 residues, two heads of 6 channels; q, k, v and gate as slices of one tensor or as tensors of their own.
+fn pair_attention(gpu: &Gpu, cache: &Cache, dtype: DType, (sliced, turned): (bool, bool)) -> Vec<HostTensor> {
+    const N: usize = 21;
+    const ROW: usize = 2 * 6;
+    let all = draw(7, N * N * 4 * ROW);
+    let graph = ops::graph(dtype, 1);
+    let order: &[usize] = if turned { &[1, 0, 2, 3] } else { &[0, 1, 2, 3] };
+    let names = ["q", "k", "v", "gate"];
+    let parts: Vec<_> = if sliced {
+        let whole = graph.input("whole", &[N, N, 8, 6], dtype, true);
+        (0..4).map(|i| whole.slice(2, 2 * i..2 * i + 2)).collect()
+    } else {
+        names.iter().map(|name| graph.input(name, &[N, N, 2, 6], dtype, true)).collect()
+    };
+    let bias = graph.input("bias", &[N, N, 2], dtype, true);
+    // The ending node: all inputs are turned, and the result is turned back.
+    let x: Vec<_> = parts.iter().map(|t| t.permute(order)).collect();
+    let mask = graph.input("mask", &[N, N, 1], dtype, false);
+    let mask = mask.permute(&order[..3]);
+    let pair = bias.permute(&order[..3]);
+    let y = graph.apply_all(std::rc::Rc::new(ALL), &[x[0], x[1], x[2], mask, pair, x[3]])[0];
+    let y = y.permute(order);
+    let seed = graph.input("seed", &[N, N, 2, 6], dtype, false);
+    let y = y * seed;
+    graph.output("y", y);
+    graph.backward(&[(y, None)]);
+    let session = Session::new(gpu, cache, &graph).expect("fits");
+    let part = |i: usize| all.chunks(4 * ROW).flat_map(|c| c[i * ROW..(i + 1) * ROW].to_vec()).collect::<Vec<f32>>();
+    if sliced {
+        session.set("whole", &HostTensor::f32(&[N, N, 8, 6], all.clone()));
+    } else {
+        (0..4).for_each(|i| session.set(names[i], &HostTensor::f32(&[N, N, 2, 6], part(i))));
+    }
+    session.set("bias", &HostTensor::f32(&[N, N, 2], draw(8, N * N * 2)));
+    session.set("mask", &HostTensor::f32(&[N, N], draw(9, N * N).iter().map(|v| f32::from(u8::from(*v > -0.5))).collect()));
+    session.set("seed", &HostTensor::f32(&[N, N, 2, 6], draw(10, N * N * ROW)));
+    session.replay().expect("runs");
+    let mut got = vec![session.get("y").expect("reads"), session.get("d/bias").expect("reads")];
+    if sliced {
+        let whole = session.get("d/whole").expect("reads").to_f32();
+        let of = |i: usize| whole.chunks(4 * ROW).flat_map(|c| c[i * ROW..(i + 1) * ROW].to_vec()).collect::<Vec<f32>>();
+        got.extend((0..4).map(|i| HostTensor::f32(&[N, N, 2, 6], of(i))));
+    } else {
+        got.extend(names.iter().map(|name| session.get(&format!("d/{name}")).expect("reads")));
+    }
+    got
+}
+
+#[test]
+fn slices_and_turned_axes_change_no_bit() {
+    let gpu = Gpu::open(&Choice::default()).expect("a Vulkan, Metal or DX12 adapter");
+    let cache = Cache::default();
+    for turned in [false, true] {
+        let [apart, together] = [false, true].map(|sliced| pair_attention(&gpu, &cache, DType::F32, (sliced, turned)));
+        assert_eq!(apart, together, "slices of one tensor give other bits than tensors of their own");
+        assert!(apart.iter().all(|t| t.as_f32().iter().any(|v| *v != 0.0)), "a tensor is all zero");
+    }
+}
