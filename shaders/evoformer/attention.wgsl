@@ -56,8 +56,10 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
     let last = p.n_k - 1u;
     var x: array<vec4<f32>, 8>;
     var o: array<vec4<f32>, 8>;
-    let from = b * p.qb + i * p.ql + h * p.qh;
-#each 8 if DG > $u { x[$] = q_ld4(from + $u) * p.scale; }
+    let start = b * p.qb + i * p.ql + h * p.qh;
+#repeat n 8
+    if DG > $nu { x[$n] = q_ld4(start + $nu) * p.scale; }
+#end
     let keys = b * p.kb + h * p.kh;
     let values = b * p.vb + h * p.vh;
     var top = BEYOND;
@@ -71,7 +73,9 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
         let k2 = keys + at2 * p.kl;
         let k3 = keys + at3 * p.kl;
         var s = vec4<f32>(0.0);
-#each 8 if DG > $u { s += vec4<f32>(dot(x[$], k_ld4(k0 + $u)), dot(x[$], k_ld4(k1 + $u)), dot(x[$], k_ld4(k2 + $u)), dot(x[$], k_ld4(k3 + $u))); }
+#repeat n 8
+    if DG > $nu { s += vec4<f32>(dot(x[$n], k_ld4(k0 + $nu)), dot(x[$n], k_ld4(k1 + $nu)), dot(x[$n], k_ld4(k2 + $nu)), dot(x[$n], k_ld4(k3 + $nu))); }
+#end
         s = logits(s, b, h, i, j);
         let higher = max(top, max(max(s.x, s.y), max(s.z, s.w)));
         let shrink = exp(top - higher);
@@ -82,12 +86,16 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
         let v1 = values + at1 * p.vl;
         let v2 = values + at2 * p.vl;
         let v3 = values + at3 * p.vl;
-#each 8 if VG > $u { o[$] = o[$] * shrink + e.x * v_ld4(v0 + $u) + e.y * v_ld4(v1 + $u) + e.z * v_ld4(v2 + $u) + e.w * v_ld4(v3 + $u); }
+#repeat n 8
+    if VG > $nu { o[$n] = o[$n] * shrink + e.x * v_ld4(v0 + $nu) + e.y * v_ld4(v1 + $nu) + e.z * v_ld4(v2 + $nu) + e.w * v_ld4(v3 + $nu); }
+#end
     }
     if inside {
         let to = ((b * p.n_q + i) * p.heads + h) * VG;
         let gates = b * p.gb + i * p.gl + h * p.gh;
-#each 8 if VG > $u { y_st4(to + $u, gated(o[$] / sum, gates + $u)); }
+#repeat n 8
+    if VG > $nu { y_st4(to + $nu, gated(o[$n] / sum, gates + $nu)); }
+#end
     }
     packed[lane] = select(0.0, top + log(sum), inside);
     workgroupBarrier();
@@ -138,9 +146,11 @@ fn bias_out(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_inde
     let g = at.x * 64u + lane;
     if g >= groups(p.n_k) { return; }
     let i = at.y;
-    let from = i * groups(p.n_k) + g;
+    let start = i * groups(p.n_k) + g;
     // Heads past the last repeat one that is there, and are zeroed as padding.
     let on = vec4<f32>(four_of(p.shift * 4u) < vec4<u32>(p.heads));
-    let a = mat4x4<f32>(part0_ld4(from), part1_ld4(from), part2_ld4(from), part3_ld4(from));
-#each 4 if g * 4u + $u < p.n_k { dpair_st4(i * p.pi + (g * 4u + $u) * p.pj + p.shift, vec4<f32>(a[0][$], a[1][$], a[2][$], a[3][$]) * on); }
+    let a = mat4x4<f32>(part0_ld4(start), part1_ld4(start), part2_ld4(start), part3_ld4(start));
+#repeat n 4
+    if g * 4u + $nu < p.n_k { dpair_st4(i * p.pi + (g * 4u + $nu) * p.pj + p.shift, vec4<f32>(a[0][$n], a[1][$n], a[2][$n], a[3][$n]) * on); }
+#end
 }

@@ -54,15 +54,15 @@ fn prepare(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
     var delta = vec4<f32>(0.0);
     for (var c = 0u; c < min(4u, p.n_q - g * 4u); c++) {
         let i = g * 4u + c;
-        let from = go_row(b, i, h);
+        let start = go_row(b, i, h);
         var sum = 0.0;
         for (var u = 0u; u < VG; u++) {
-            let a = dy_ld4(from + u);
-            let ay = a * y_ld4(from + u);
+            let a = dy_ld4(start + u);
+            let ay = a * y_ld4(start + u);
             sum += add(ay);
             if GATE {
                 let s = 1.0 / (1.0 + exp(-gate_ld4(b * p.gb + i * p.gl + h * p.gh + u)));
-                go_st4(from + u, a * s);
+                go_st4(start + u, a * s);
                 if p.chain == 0u { dgate_st4(b * p.xb + i * p.xl + h * p.xh + u, ay * (1.0 - s)); }
             }
         }
@@ -97,10 +97,14 @@ fn backward_q(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_in
     var x: array<vec4<f32>, 8>;
     var g: array<vec4<f32>, 8>;
     var d: array<vec4<f32>, 8>;
-    let from = b * p.qb + i * p.ql + h * p.qh;
-#each 8 if DG > $u { x[$] = q_ld4(from + $u) * p.scale; }
+    let start = b * p.qb + i * p.ql + h * p.qh;
+#repeat n 8
+    if DG > $nu { x[$n] = q_ld4(start + $nu) * p.scale; }
+#end
     let go0 = go_row(b, i, h);
-#each 8 if VG > $u { g[$] = go_ld4(go0 + $u); }
+#repeat n 8
+    if VG > $nu { g[$n] = go_ld4(go0 + $nu); }
+#end
     let lse = aux_ld(aux_row(b, 2u * h) * 4u + i);
     let delta = aux_ld(aux_row(b, 2u * h + 1u) * 4u + i);
     for (var j = 0u; j < p.n_k; j += 4u) {
@@ -109,14 +113,22 @@ fn backward_q(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_in
         let v0 = b * p.vb + h * p.vh + at * p.vl;
         var s = vec4<f32>(0.0);
         var t = vec4<f32>(0.0);
-#each 8 if DG > $u { s += vec4<f32>(dot(x[$], k_ld4(k0.x + $u)), dot(x[$], k_ld4(k0.y + $u)), dot(x[$], k_ld4(k0.z + $u)), dot(x[$], k_ld4(k0.w + $u))); }
-#each 8 if VG > $u { t += vec4<f32>(dot(g[$], v_ld4(v0.x + $u)), dot(g[$], v_ld4(v0.y + $u)), dot(g[$], v_ld4(v0.z + $u)), dot(g[$], v_ld4(v0.w + $u))); }
+#repeat n 8
+    if DG > $nu { s += vec4<f32>(dot(x[$n], k_ld4(k0.x + $nu)), dot(x[$n], k_ld4(k0.y + $nu)), dot(x[$n], k_ld4(k0.z + $nu)), dot(x[$n], k_ld4(k0.w + $nu))); }
+#end
+#repeat n 8
+    if VG > $nu { t += vec4<f32>(dot(g[$n], v_ld4(v0.x + $nu)), dot(g[$n], v_ld4(v0.y + $nu)), dot(g[$n], v_ld4(v0.z + $nu)), dot(g[$n], v_ld4(v0.w + $nu))); }
+#end
         if BIAS { s += bias_ld4((h * p.n_q + i) * groups(p.n_k) + (j >> 2u)); }
         let e = select(vec4<f32>(0.0), exp(s - lse), kept(b, j)) * (t - delta);
-#each 8 if DG > $u { d[$] += e.x * k_ld4(k0.x + $u) + e.y * k_ld4(k0.y + $u) + e.z * k_ld4(k0.z + $u) + e.w * k_ld4(k0.w + $u); }
+#repeat n 8
+    if DG > $nu { d[$n] += e.x * k_ld4(k0.x + $nu) + e.y * k_ld4(k0.y + $nu) + e.z * k_ld4(k0.z + $nu) + e.w * k_ld4(k0.w + $nu); }
+#end
     }
     let to = b * p.xb + i * p.xl + h * p.xh;
-#each 8 if DG > $u { dq_st4(to + $u, d[$] * p.scale); }
+#repeat n 8
+    if DG > $nu { dq_st4(to + $nu, d[$n] * p.scale); }
+#end
 }
 
 // dv_j = sum_i P_ij dO_i,  dk_j = scale sum_i dS_ij q_i: one invocation a key. In a row without any key P is 1/k and dS is 0.
@@ -132,10 +144,14 @@ fn backward_kv(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_i
     var w: array<vec4<f32>, 8>;
     var d: array<vec4<f32>, 8>;
     var c: array<vec4<f32>, 8>;
-    let from = b * p.kb + j * p.kl + h * p.kh;
+    let start = b * p.kb + j * p.kl + h * p.kh;
     let values = b * p.vb + j * p.vl + h * p.vh;
-#each 8 if DG > $u { x[$] = k_ld4(from + $u) * p.scale; }
-#each 8 if VG > $u { w[$] = v_ld4(values + $u); }
+#repeat n 8
+    if DG > $nu { x[$n] = k_ld4(start + $nu) * p.scale; }
+#end
+#repeat n 8
+    if VG > $nu { w[$n] = v_ld4(values + $nu); }
+#end
     let on = kept(b, j)[0];
     for (var i = 0u; i < p.n_q; i += 4u) {
         let at = min(four(i), vec4<u32>(last));
@@ -145,21 +161,33 @@ fn backward_kv(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_i
         let delta = aux_ld4(aux_row(b, 2u * h + 1u) + (i >> 2u));
         var s = vec4<f32>(0.0);
         var t = vec4<f32>(0.0);
-#each 8 if DG > $u { s += vec4<f32>(dot(x[$], q_ld4(q0.x + $u)), dot(x[$], q_ld4(q0.y + $u)), dot(x[$], q_ld4(q0.z + $u)), dot(x[$], q_ld4(q0.w + $u))); }
-#each 8 if VG > $u { t += vec4<f32>(dot(w[$], go_ld4(g0.x + $u)), dot(w[$], go_ld4(g0.y + $u)), dot(w[$], go_ld4(g0.z + $u)), dot(w[$], go_ld4(g0.w + $u))); }
+#repeat n 8
+    if DG > $nu { s += vec4<f32>(dot(x[$n], q_ld4(q0.x + $nu)), dot(x[$n], q_ld4(q0.y + $nu)), dot(x[$n], q_ld4(q0.z + $nu)), dot(x[$n], q_ld4(q0.w + $nu))); }
+#end
+#repeat n 8
+    if VG > $nu { t += vec4<f32>(dot(w[$n], go_ld4(g0.x + $nu)), dot(w[$n], go_ld4(g0.y + $nu)), dot(w[$n], go_ld4(g0.z + $nu)), dot(w[$n], go_ld4(g0.w + $nu))); }
+#end
         if BIAS { s += bias_ld4((h * p.n_k + j) * groups(p.n_q) + (i >> 2u)); }
         let there = four(i) < vec4<u32>(p.n_q);
         let soft = select(vec4<f32>(0.0), exp(s - lse), there & vec4<bool>(on));
         let e = soft * (t - delta);
         // A log-sum-exp as low as the logit of a masked key: no key was kept.
         let a = select(soft, vec4<f32>(1.0 / f32(p.n_k)), there & (lse < vec4<f32>(-5e8)));
-#each 8 if DG > $u { d[$] += e.x * q_ld4(q0.x + $u) + e.y * q_ld4(q0.y + $u) + e.z * q_ld4(q0.z + $u) + e.w * q_ld4(q0.w + $u); }
-#each 8 if VG > $u { c[$] += a.x * go_ld4(g0.x + $u) + a.y * go_ld4(g0.y + $u) + a.z * go_ld4(g0.z + $u) + a.w * go_ld4(g0.w + $u); }
+#repeat n 8
+    if DG > $nu { d[$n] += e.x * q_ld4(q0.x + $nu) + e.y * q_ld4(q0.y + $nu) + e.z * q_ld4(q0.z + $nu) + e.w * q_ld4(q0.w + $nu); }
+#end
+#repeat n 8
+    if VG > $nu { c[$n] += a.x * go_ld4(g0.x + $nu) + a.y * go_ld4(g0.y + $nu) + a.z * go_ld4(g0.z + $nu) + a.w * go_ld4(g0.w + $nu); }
+#end
     }
     let to = b * p.xb + j * p.xl + h * p.xh;
     let to_v = b * p.wb + j * p.wl + h * p.wh;
-#each 8 if DG > $u { dk_st4(to + $u, d[$] * p.scale); }
-#each 8 if VG > $u { dv_st4(to_v + $u, c[$]); }
+#repeat n 8
+    if DG > $nu { dk_st4(to + $nu, d[$n] * p.scale); }
+#end
+#repeat n 8
+    if VG > $nu { dv_st4(to_v + $nu, c[$n]); }
+#end
 }
 
 // part[h, i, j] = sum_b dS_ij: one invocation four queries by four keys of one head, over the rows b in order. A launch with `chain` goes on
@@ -177,8 +205,12 @@ fn backward_bias(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation
     let to = (h * p.n_q + ii) * kg + (j >> 2u);
     var sum: array<vec4<f32>, 4>;
     var base: array<vec4<f32>, 4>;
-#each 4 if p.chain == 1u { sum[$] = part_ld4(to[$]); }
-#each 4 base[$] = bias_ld4(to[$]);
+#repeat n 4
+    if p.chain == 1u { sum[$n] = part_ld4(to[$n]); }
+#end
+#repeat n 4
+    base[$n] = bias_ld4(to[$n]);
+#end
     for (var b = 0u; b < p.n_b; b++) {
         let q0 = b * p.qb + h * p.qh + ii * p.ql;
         let k0 = b * p.kb + h * p.kh + jj * p.kl;
@@ -191,13 +223,21 @@ fn backward_bias(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation
         for (var u = 0u; u < DG; u++) {
             let c0 = k_ld4(k0.x + u) * p.scale; let c1 = k_ld4(k0.y + u) * p.scale;
             let c2 = k_ld4(k0.z + u) * p.scale; let c3 = k_ld4(k0.w + u) * p.scale;
-#each 4 { let x = q_ld4(q0[$] + u); s[$] += vec4<f32>(dot(x, c0), dot(x, c1), dot(x, c2), dot(x, c3)); }
+#repeat n 4
+    { let x = q_ld4(q0[$n] + u); s[$n] += vec4<f32>(dot(x, c0), dot(x, c1), dot(x, c2), dot(x, c3)); }
+#end
         }
         for (var u = 0u; u < VG; u++) {
             let c0 = v_ld4(v0.x + u); let c1 = v_ld4(v0.y + u); let c2 = v_ld4(v0.z + u); let c3 = v_ld4(v0.w + u);
-#each 4 { let x = go_ld4(go_row(b, ii[$], h) + u); t[$] += vec4<f32>(dot(x, c0), dot(x, c1), dot(x, c2), dot(x, c3)); }
+#repeat n 4
+    { let x = go_ld4(go_row(b, ii[$n], h) + u); t[$n] += vec4<f32>(dot(x, c0), dot(x, c1), dot(x, c2), dot(x, c3)); }
+#end
         }
-#each 4 sum[$] += select(vec4<f32>(0.0), exp(s[$] + base[$] - lse[$]), keep) * (t[$] - delta[$]);
+#repeat n 4
+    sum[$n] += select(vec4<f32>(0.0), exp(s[$n] + base[$n] - lse[$n]), keep) * (t[$n] - delta[$n]);
+#end
     }
-#each 4 if i + $u < p.n_q { part_st4(to[$], sum[$]); }
+#repeat n 4
+    if i + $nu < p.n_q { part_st4(to[$n], sum[$n]); }
+#end
 }

@@ -4,8 +4,7 @@
 //! binding; lines between `#repeat i N` and `#end` stand N times, with `$i` as 0 to N-1 (naga unrolls nothing); everything else is WGSL.
 //! For each binding this module generates `NAME_ld(i)` (element), `NAME_ld4(i)` (group of four) and `NAME_st4(i, v)` from the storage
 //! type, with the window's base taken off, so that a kernel indexes from its view's own first element whatever is bound. `grid(id)` adds
-//! the piece's first workgroup. `#each N LINE` is the line N times, with `$` counting from 0: registers are arrays indexed by constants, and
-//! nobody unrolls naga's loops. Must not know what the kernels compute.
+//! the piece's first workgroup. Must not know what the kernels compute.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -149,10 +148,6 @@ pub fn assemble(source: &Source, variant: &Variant) -> String {
             let found = LIBRARY.iter().find(|(n, _)| *n == part.trim());
             out.push_str(found.unwrap_or_else(|| panic!("{}: no library part `{part}`", source.name)).1);
             out.push('\n');
-        } else if let Some(rest) = line.strip_prefix("#each ") {
-            let (count, body) = rest.split_once(' ').unwrap_or_else(|| panic!("{}: `{line}` has no body", source.name));
-            let count: usize = count.parse().unwrap_or_else(|_| panic!("{}: `{line}` has no count", source.name));
-            (0..count).for_each(|i| out.push_str(&(body.replace('$', &i.to_string()) + "\n")));
         } else if !line.starts_with("#storage ") {
             out.push_str(line);
             out.push('\n');
