@@ -133,7 +133,7 @@ fn bias_in(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
     let h = at.z;
     let there = four_of(g * 4u) < vec4<u32>(p.n_k);
     let four = vec4<f32>(one(i, g * 4u, h), one(i, g * 4u + 1u, h), one(i, g * 4u + 2u, h), one(i, g * 4u + 3u, h));
-    bias_st4((h * p.n_q + i) * groups(p.n_k) + g, select(vec4<f32>(0.0), four, there));
+    bias_st4(h * p.qh + i * p.ql + g, select(vec4<f32>(0.0), four, there));
 }
 fn one(i: u32, j: u32, h: u32) -> f32 {
     return pair_ld((i * p.pi + min(j, p.n_k - 1u) * p.pj) * 4u + h);
@@ -146,7 +146,7 @@ fn bias_out(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_inde
     let g = at.x * 64u + lane;
     if g >= groups(p.n_k) { return; }
     let i = at.y;
-    let start = i * groups(p.n_k) + g;
+    let start = i * p.ql + g;
     // Heads past the last repeat one that is there, and are zeroed as padding.
     let on = vec4<f32>(four_of(p.shift * 4u) < vec4<u32>(p.heads));
     let a = mat4x4<f32>(part0_ld4(start), part1_ld4(start), part2_ld4(start), part3_ld4(start));

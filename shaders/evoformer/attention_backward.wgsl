@@ -152,7 +152,7 @@ fn backward_kv(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_i
 #repeat n 8
     if VG > $nu { w[$n] = v_ld4(values + $nu); }
 #end
-    let on = kept(b, j)[0];
+    let on = kept(b, j & ~3u)[j & 3u];
     for (var i = 0u; i < p.n_q; i += 4u) {
         let at = min(four(i), vec4<u32>(last));
         let q0 = b * p.qb + h * p.qh + at * p.ql;

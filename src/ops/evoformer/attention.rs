@@ -5,6 +5,7 @@
 
 use crate::gpu::recorder::{Cut, Launch, cut};
 use crate::gpu::shader::{Scalar, Source, UniformData};
+use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::evoformer::attention_backward;
@@ -18,7 +19,7 @@ fn source() -> &'static Source {
 const MAX_HEAD: usize = 32;
 
 /// Fields of the uniform block that turning a bias leaves alone.
-const UNUSED: [&str; 14] = ["qb", "ql", "qh", "kb", "kl", "kh", "vb", "vl", "vh", "gb", "gl", "gh", "mb", "mk"];
+const UNUSED: [&str; 11] = ["kb", "kl", "kh", "vb", "vl", "vh", "gb", "gl", "gh", "mb", "mk"];
 
 /// The logit of a masked key: it replaces, so that a row without any key averages over all of them (QUIRKS 3).
 pub(super) const MASKED: f64 = -1e9;
@@ -94,8 +95,9 @@ impl Attention {
         Extents { b: q.shape[0], q: q.shape[1], k: k.shape[1], h: q.shape[2], dg: q.groups(), vg: v.groups(), d: q.width() }
     }
 
-    /// The uniform block for turning `pair [i, j, heads]`, whose extents take the places of queries and keys.
-    fn turning(pair: &View, group: usize) -> UniformData {
+    /// The uniform block for turning `pair [i, j, heads]` from or to `bias [heads, i, j]`: the extents take the places of queries and keys,
+    /// the strides of the bias those of the queries.
+    fn turning(pair: &View, bias: &View, group: usize) -> UniformData {
         let mut fields: Vec<(&'static str, Scalar)> = vec![
             ("n_b", 1usize.into()),
             ("n_q", pair.shape[0].into()),
@@ -104,6 +106,7 @@ impl Attention {
             ("shift", group.into()),
             ("scale", 1f32.into()),
         ];
+        fields.extend([("qb", 0usize.into()), ("ql", (bias.strides[1] / 4).into()), ("qh", (bias.strides[0] / 4).into())]);
         fields.extend(UNUSED.map(|name| (name, Scalar::U32(0))));
         fields.extend([("pi", (pair.strides[0] / 4).into()), ("pj", (pair.strides[1] / 4).into())]);
         UniformData::of(&fields)
@@ -111,9 +114,11 @@ impl Attention {
 
     /// Writes the gradient `part [heads, q, k]` of the turned bias to that of the bias as it was given.
     pub(super) fn bias_out(r: &mut Recorder, part: &View, dpair: &View) {
-        for group in 0..dpair.groups() {
+        for (columns, group) in columns(r, dpair).into_iter().flat_map(|c| (0..dpair.groups()).map(move |group| (c.clone(), group))) {
+            let (part, dpair) = (part.slice(2, columns.clone()), dpair.slice(1, columns));
             let groups = [part.groups().div_ceil(64), dpair.shape[0], 1];
-            let mut launch = Launch::new(source(), "bias_out", Self::turning(dpair, group), groups).write("dpair", dpair, &[cut(1, 0, 1)]);
+            let mut launch =
+                Launch::new(source(), "bias_out", Self::turning(&dpair, &part, group), groups).write("dpair", &dpair, &[cut(1, 0, 1)]);
             for (lane, name) in ["part0", "part1", "part2", "part3"].into_iter().enumerate() {
                 let head = (group * 4 + lane).min(dpair.width() - 1);
                 launch = launch.read(name, &part.slice(0, head..head + 1), &[cut(1, 1, 1)]);
@@ -162,18 +167,27 @@ impl Attention {
     pub(super) fn bias(&self, r: &mut Recorder, x: &Inputs<View>, turned: bool) -> Option<View> {
         let pair = x.bias?;
         let pair = if turned { pair.permute(&[1, 0, 2]) } else { pair.clone() };
-        let (rows, columns, heads) = (pair.shape[0], pair.shape[1], pair.shape[2]);
-        let bias = r.temp(&[heads, rows, columns], pair.dtype);
-        let fields = Self::turning(&pair, 0);
-        r.launch(
-            Launch::new(source(), "bias_in", fields, [bias.groups().div_ceil(64), rows, heads]).read("pair", &pair, &[cut(1, 0, 1)]).write(
+        let (rows, heads) = (pair.shape[0], pair.shape[2]);
+        let bias = r.temp(&[heads, rows, pair.shape[1]], pair.dtype);
+        for columns in columns(r, &pair) {
+            let (pair, bias) = (pair.slice(1, columns.clone()), bias.slice(2, columns));
+            let groups = [bias.groups().div_ceil(64), rows, heads];
+            r.launch(Launch::new(source(), "bias_in", Self::turning(&pair, &bias, 0), groups).read("pair", &pair, &[cut(1, 0, 1)]).write(
                 "bias",
                 &bias,
                 &[cut(1, 1, 1), cut(2, 0, 1)],
-            ),
-        );
+            ));
+        }
         Some(bias)
     }
+}
+
+/// The columns of `pair [i, j, heads]` in pieces of which one row fits a binding: rows of a permuted pair reach through all of it.
+fn columns(r: &Recorder, pair: &View) -> Vec<std::ops::Range<usize>> {
+    // A window begins at an aligned byte, so that a little room is left in front of it.
+    let limit = (r.traits.max_binding as usize).saturating_sub(1024);
+    let step = (limit / (pair.strides[1] * pair.dtype.size()) / LANES * LANES).max(LANES);
+    (0..pair.shape[1]).step_by(step).map(|at| at..(at + step).min(pair.shape[1])).collect()
 }
 
 /// Exponent of the queries that a workgroup of 64 covers; where there are fewer queries it covers several rows.
