@@ -1,8 +1,8 @@
 //! Operations of the Evoformer: sums over triangles, outer products, gates under masks, attention.
 
-pub mod distance_bins;
 pub mod attention;
 mod attention_backward;
+pub mod distance_bins;
 pub mod gated;
 pub mod outer_product_mean;
 pub mod triangle_product;

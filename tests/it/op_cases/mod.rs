@@ -56,6 +56,7 @@ impl Case {
             Draw::Rows(e) => {
                 let width = self.shapes[i].last().expect("an axis");
                 (raw.iter().enumerate().map(|(at, v)| if at / width % e.next_multiple_of(4) < *e { *v } else { 0.0 }).collect(), false)
+            }
             Draw::MaskWithout(n) => {
                 let end = raw.len() - n;
                 (raw.iter().enumerate().map(|(i, v)| if i < end && (i == 0 || *v > -0.5) { 1.0 } else { 0.0 }).collect(), false)
@@ -74,10 +75,10 @@ enum Draw {
     Positive,
     /// 0 or 1, about a quarter zeros, the first always 1.
     Mask,
-    /// Like `Signed`; every `n` rows of a matrix are followed by rows of zeros up to a multiple of four, as in the arena of parameters.
-    Rows(usize),
     /// The same, the last `n` all zero: a row without any key.
     MaskWithout(usize),
+    /// Like `Signed`; every `n` rows of a matrix are followed by rows of zeros up to a multiple of four, as in the arena of parameters.
+    Rows(usize),
     /// Integers in 0..n.
     Below(i32),
 }
