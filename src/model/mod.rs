@@ -2,4 +2,5 @@
 //!
 //! Must not know wgpu, WGSL, buffers, chunks or storage types.
 
+pub mod heads;
 pub mod structure;

@@ -19,6 +19,7 @@ pub mod bench;
 pub mod data;
 pub mod golden;
 pub mod gpu_losses;
+pub mod gpu_losses_basic;
 pub mod gpu_outer;
 pub mod gpu_structure;
 pub mod host_confidence;
@@ -54,7 +55,9 @@ pub type Runner = fn(&Context, &Golden) -> Option<Result<Outputs>>;
 /// All runners; the first that knows a module runs it.
 #[rustfmt::skip]
 pub const RUNNERS: &[Runner] = &[
+pub const RUNNERS: [Runner; 6] = [
     gpu_structure::run,
+    gpu_losses_basic::run,
     gpu_outer::run,
     gpu_losses::run,
     |_, case| data::run(case),

@@ -1,3 +1,8 @@
 //! Operations of the losses. Always in single precision; sums are made in one fixed order.
 
 pub mod fape;
+//! Operations of the losses. Always in single precision.
+
+pub mod aligned_error_bins;
+pub mod lddt;
+pub mod masked_mean;

@@ -1,7 +1,9 @@
 //! Cases of `ops::basic`: odd sizes, one element, more than a workgroup.
 
 use anyfold::ops::basic::binary::Binary;
+use anyfold::ops::basic::concat::Concat;
 use anyfold::ops::basic::copy::Copy;
+use anyfold::ops::basic::dropout::{Dropout, Share};
 use anyfold::ops::basic::embedding::Embedding;
 use anyfold::ops::basic::layer_norm::LayerNorm;
 use anyfold::ops::basic::linear::{Act, Linear};
@@ -13,6 +15,8 @@ use anyfold::ops::basic::unary::Unary;
 use super::{Case, Draw, case};
 
 pub(super) fn cases() -> Vec<Case> {
+    const DROPPED: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Below(99)];
+    let dropout = |share, residual| Dropout { rate: 0.25, share, key: 0x1234_5678_9abc_def1, residual };
     let embedding = |bias, relative| Embedding { bias, relative };
     let linear = |bias, act| Linear { bias, act };
     vec![
@@ -53,6 +57,14 @@ pub(super) fn cases() -> Vec<Case> {
         case("sum outer and inner", Sum::over(&[0, 2]), &[&[30, 5, 9]]),
         case("sum every other", Sum::mean(&[1, 3]), &[&[3, 4, 5, 6, 7]]),
         case("sum of five axes", Sum::over(&[0, 2, 4]), &[&[3, 4, 5, 6, 7]]),
+        case("concat first", Concat { axis: 0 }, &[&[3, 5, 9], &[1, 5, 9]]),
+        case("concat middle", Concat { axis: 1 }, &[&[3, 5, 9], &[3, 2, 9], &[3, 1, 9]]),
+        case("concat inner", Concat { axis: 2 }, &[&[3, 70, 22], &[3, 70, 1], &[3, 70, 1], &[3, 70, 9]]),
+        case("concat inner in one group", Concat { axis: 0 }, &[&[1], &[1], &[1], &[6]]),
+        case("dropout", dropout(Share::Nothing, false), &[&[67, 33], &[5]]).drawn(&[Draw::Signed, Draw::Below(99)]),
+        case("dropout residual", dropout(Share::Nothing, true), &[&[19, 6], &[19, 6], &[5]]).drawn(DROPPED),
+        case("dropout by row", dropout(Share::Rows, true), &[&[7, 17, 33], &[7, 17, 33], &[5]]).drawn(DROPPED),
+        case("dropout by column", dropout(Share::Columns, true), &[&[7, 17, 33], &[7, 17, 33], &[5]]).drawn(DROPPED),
         case("embedding 1", embedding(false, None), &[&[1], &[1, 1]]).drawn(&[Draw::Below(1)]),
         case("embedding", embedding(false, None), &[&[3, 33], &[7, 9]]).drawn(&[Draw::Below(7)]),
         case("embedding beyond the table", embedding(true, None), &[&[2, 5, 7], &[4, 6], &[6]]).drawn(&[Draw::Below(6)]),
