@@ -1,5 +1,6 @@
 // loss = weight sum(m v) / (eps + sum(m)) over rows and columns, with m a mask of v's shape or m_i m_j of a vector.
 #import bits
+#import reduce
 #storage values
 #storage mask
 #storage weight
@@ -11,21 +12,9 @@
 struct Params { outer: u32, columns: u32, groups: u32, block: u32, blocks: u32, pair: u32, weighted: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-var<workgroup> sums: array<vec2<f32>, 64>;
-
 fn mask_at(i: u32, g: u32) -> vec4<f32> {
     if p.pair == 1u { return mask_ld(i) * mask_ld4(g) * lanes(g, p.columns); }
     return mask_ld4(i * p.groups + g) * lanes(g, p.columns);
-}
-// The sum over the lanes of a workgroup, always in the order of lanes.
-fn all_lanes(lane: u32, mine: vec2<f32>) -> vec2<f32> {
-    sums[lane] = mine;
-    workgroupBarrier();
-    var sum = vec2<f32>(0.0);
-    if lane == 0u {
-        for (var l = 0u; l < 64u; l++) { sum += sums[l]; }
-    }
-    return sum;
 }
 
 // part[block] = (sum of m v, sum of m) over the rows of the block.
@@ -39,8 +28,8 @@ fn forward_part(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_
             mine += vec2<f32>(dot(m, values_ld4(i * p.groups + g)), dot(m, vec4<f32>(1.0)));
         }
     }
-    let sum = all_lanes(lane, mine);
-    if lane == 0u { part_st4(at.x, vec4<f32>(sum, 0.0, 0.0)); }
+    let sum = sum_of_group(lane, vec4<f32>(mine, 0.0, 0.0));
+    if lane == 0u { part_st4(at.x, sum); }
 }
 
 // loss, and the factor weight / (eps + sum(m)) for the backward pass.
@@ -48,7 +37,7 @@ fn forward_part(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_
 fn forward(@builtin(local_invocation_index) lane: u32) {
     var mine = vec2<f32>(0.0);
     for (var b = lane; b < p.blocks; b += 64u) { mine += part_ld4(b).xy; }
-    let sum = all_lanes(lane, mine);
+    let sum = sum_of_group(lane, vec4<f32>(mine, 0.0, 0.0));
     if lane == 0u {
         var w = 1.0;
         if p.weighted == 1u { w = weight_ld(0u); }

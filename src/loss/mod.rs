@@ -1,8 +1,8 @@
 //! The losses as the supplement writes them (1.9). Sees tensors of a graph; must not know wgpu, WGSL or a buffer.
 
-pub mod fape;
 pub mod aligned_error;
 pub mod distogram;
+pub mod fape;
 pub mod masked_msa;
 pub mod plddt;
 pub mod resolved;

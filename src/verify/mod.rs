@@ -55,7 +55,6 @@ pub type Runner = fn(&Context, &Golden) -> Option<Result<Outputs>>;
 /// All runners; the first that knows a module runs it.
 #[rustfmt::skip]
 pub const RUNNERS: &[Runner] = &[
-pub const RUNNERS: [Runner; 6] = [
     gpu_structure::run,
     gpu_losses_basic::run,
     gpu_outer::run,

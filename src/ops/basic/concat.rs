@@ -1,9 +1,9 @@
 //! Concatenation along any axis. The parts of a tensor along an axis need no operation: they are views.
 
+use crate::gpu::Recorder;
 use crate::gpu::recorder::Launch;
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::view::{LANES, View};
-use crate::gpu::Recorder;
 use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::axes::{axes, first_axis};
 use crate::ops::basic::copy;

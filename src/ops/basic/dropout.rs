@@ -1,9 +1,9 @@
 //! Dropout with the residual, from a generator that is keyed by what it decides: the mask is never stored, and made again where needed.
 
+use crate::gpu::Recorder;
 use crate::gpu::recorder::{Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::view::{LANES, View, padded};
-use crate::gpu::Recorder;
 use crate::op::{Array, Backward, Needs, Op, Spec};
 
 /// Words of the seed tensor: the seed's low and high word, step, example (all bits of each), and pass (below 16).

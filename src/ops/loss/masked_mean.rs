@@ -96,9 +96,7 @@ impl Op for MaskedMean {
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
-        let (Some(dx), Some(dloss)) = (&b.dx[0], &b.dy[0]) else {
-            panic!("masked_mean: the loss is the only output with a gradient")
-        };
+        let (Some(dx), Some(dloss)) = (&b.dx[0], &b.dy[0]) else { panic!("masked_mean: the loss is the only output with a gradient") };
         let dx = dx.as_rows();
         let by_row = [cut(1, 0, 1)];
         let launch = Launch::new(source(), "backward", self.uniform(&dx, 0), [dx.groups().div_ceil(64), dx.n_rows(), 1])

@@ -1,8 +1,6 @@
 //! Operations of the losses. Always in single precision; sums are made in one fixed order.
 
-pub mod fape;
-//! Operations of the losses. Always in single precision.
-
 pub mod aligned_error_bins;
+pub mod fape;
 pub mod lddt;
 pub mod masked_mean;
