@@ -68,8 +68,8 @@ impl Op for Concat {
         let mut shape = x[0].to_vec();
         assert!(self.axis < shape.len(), "concat of {x:?} along axis {}", self.axis);
         shape[self.axis] = x.iter().map(|s| s[self.axis]).sum();
-        let fits = |s: &&[usize]| s.len() == shape.len() && (0..s.len()).all(|a| a == self.axis || s[a] == shape[a]);
-        assert!(x.iter().all(|s| fits(&s)), "concat of {x:?} along axis {}", self.axis);
+        let fits = |s: &[usize]| s.len() == shape.len() && (0..s.len()).all(|a| a == self.axis || s[a] == shape[a]);
+        assert!(x.iter().all(|s| fits(s)), "concat of {x:?} along axis {}", self.axis);
         vec![Spec::of(&shape)]
     }
 
