@@ -19,8 +19,7 @@ fn literature(i: u32, k: u32) -> Rigid {
 // (sin, cos); the backbone's own group does not turn.
 fn angle(i: u32, k: u32) -> vec2<f32> {
     if k == 0u { return vec2<f32>(0.0, 1.0); }
-    let at = i * 16u + 2u * (k - 1u);
-    return vec2<f32>(angles_ld(at), angles_ld(at + 1u));
+    return angles_ld4(i * 7u + k - 1u).xy;
 }
 fn local(i: u32, k: u32) -> Rigid {
     let d = literature(i, k);
@@ -42,6 +41,7 @@ fn dy_at(i: u32, k: u32) -> Rigid {
     let at = (i * 8u + k) * 3u;
     return unpack12(dy_ld4(at), dy_ld4(at + 1u), dy_ld4(at + 2u));
 }
+fn put_angle(i: u32, k: u32, v: vec2<f32>) { dangles_st4(i * 7u + k - 1u, vec4<f32>(v, 0.0, 0.0)); }
 
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -74,15 +74,9 @@ fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_inde
     df_st4(i * 3u, pack12a(dbase));
     df_st4(i * 3u + 1u, pack12b(dbase));
     df_st4(i * 3u + 2u, pack12c(dbase));
-    let a1 = local_back(i, 1u, compose_back_right(base, dy_at(i, 1u)));
-    let a2 = local_back(i, 2u, compose_back_right(base, dy_at(i, 2u)));
-    let a3 = local_back(i, 3u, compose_back_right(base, dy_at(i, 3u)));
-    let a4 = local_back(i, 4u, compose_back_right(base, g4));
-    let a5 = local_back(i, 5u, compose_back_right(f4, g5));
-    let a6 = local_back(i, 6u, compose_back_right(f5, g6));
-    let a7 = local_back(i, 7u, compose_back_right(f6, g7));
-    dangles_st4(i * 4u, vec4<f32>(a1, a2));
-    dangles_st4(i * 4u + 1u, vec4<f32>(a3, a4));
-    dangles_st4(i * 4u + 2u, vec4<f32>(a5, a6));
-    dangles_st4(i * 4u + 3u, vec4<f32>(a7, 0.0, 0.0));
+    for (var k = 1u; k < 4u; k++) { put_angle(i, k, local_back(i, k, compose_back_right(base, dy_at(i, k)))); }
+    put_angle(i, 4u, local_back(i, 4u, compose_back_right(base, g4)));
+    put_angle(i, 5u, local_back(i, 5u, compose_back_right(f4, g5)));
+    put_angle(i, 6u, local_back(i, 6u, compose_back_right(f5, g6)));
+    put_angle(i, 7u, local_back(i, 7u, compose_back_right(f6, g7)));
 }

@@ -1,33 +1,43 @@
-// Pairs of neighbours brought to unit length: y = x / sqrt(max(x0^2 + x1^2, eps)).
+// Pairs of neighbours, as they are and brought to unit length: y = x / sqrt(max(x0^2 + x1^2, eps)).
 #storage x
 #storage y
+#storage pairs
 #storage dy
+#storage dpairs
 #storage dx
-struct Params { count: u32, eps: f32 }
+struct Params { rows: u32, count: u32, groups: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
+
+fn norm(v: vec2<f32>) -> f32 { return sqrt(max(dot(v, v), p.eps)); }
 
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let g = grid(wg).x * 64u + lane;
-    if g >= p.count { return; }
-    let v = x_ld4(g);
-    let s = v * v;
-    let norm = sqrt(max(vec2<f32>(s.x + s.y, s.z + s.w), vec2<f32>(p.eps)));
-    y_st4(g, v / norm.xxyy);
+    let i = grid(wg).x * 64u + lane;
+    if i >= p.rows { return; }
+    for (var k = 0u; k < p.count; k++) {
+        let at = i * p.groups * 4u + 2u * k;
+        let v = vec2<f32>(x_ld(at), x_ld(at + 1u));
+        y_st4(i * p.count + k, vec4<f32>(v / norm(v), 0.0, 0.0));
+        pairs_st4(i * p.count + k, vec4<f32>(v, 0.0, 0.0));
+    }
 }
 
-// dx = (dy - y <y, dy>) / |x|, and dy / sqrt(eps) where eps is larger
+// dx = dpairs + (dy - y <y, dy>) / |x|, and dpairs + dy / sqrt(eps) where eps is larger
+fn pair_back(i: u32, k: u32) -> vec2<f32> {
+    if k >= p.count { return vec2<f32>(0.0); }
+    let at = i * p.groups * 4u + 2u * k;
+    let v = vec2<f32>(x_ld(at), x_ld(at + 1u));
+    let y = v / norm(v);
+    let d = dy_ld4(i * p.count + k).xy;
+    let radial = select(0.0, dot(y, d), dot(v, v) > p.eps);
+    return dpairs_ld4(i * p.count + k).xy + (d - y * radial) / norm(v);
+}
+
 @compute @workgroup_size(64)
 fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let g = grid(wg).x * 64u + lane;
-    if g >= p.count { return; }
-    let v = x_ld4(g);
-    let d = dy_ld4(g);
-    let s = v * v;
-    let square = vec2<f32>(s.x + s.y, s.z + s.w);
-    let norm = sqrt(max(square, vec2<f32>(p.eps)));
-    let y = v / norm.xxyy;
-    let t = y * d;
-    let radial = select(vec2<f32>(0.0), vec2<f32>(t.x + t.y, t.z + t.w), square > vec2<f32>(p.eps));
-    dx_st4(g, (d - y * radial.xxyy) / norm.xxyy);
+    let i = grid(wg).x * 64u + lane;
+    if i >= p.rows { return; }
+    for (var g = 0u; g < p.groups; g++) {
+        dx_st4(i * p.groups + g, vec4<f32>(pair_back(i, 2u * g), pair_back(i, 2u * g + 1u)));
+    }
 }

@@ -8,6 +8,7 @@ pub mod plan;
 pub mod run;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::gpu::view::{contiguous_strides, padded_len};
@@ -90,6 +91,8 @@ pub(crate) struct Inner {
     /// The memory of all parameters and of their gradients.
     pub params: Root,
     pub grads: Root,
+    /// Parameters by their first element in the arena.
+    pub param_ids: BTreeMap<usize, usize>,
     pub outputs: Vec<(String, View)>,
     /// Tables by name: filled once, when memory is made.
     pub constants: Vec<(String, HostTensor)>,
@@ -145,6 +148,7 @@ impl Graph {
                 segments: 0,
                 params: Root(0),
                 grads: Root(1),
+                param_ids: BTreeMap::new(),
                 outputs: Vec::new(),
                 constants: Vec::new(),
             }),
@@ -185,10 +189,17 @@ impl Graph {
         self.input(name, &value.shape, dtype, false)
     }
 
-    /// A parameter: the part of the arena at `offset` elements, always f32.
+    /// A parameter: the part of the arena at `offset` elements, always f32. Asking again for the same part gives the same tensor, so that
+    /// what is used several times has one gradient.
     pub fn param(&self, name: &str, shape: &[usize], offset: usize) -> Tensor<'_> {
         let mut inner = self.inner.borrow_mut();
         let (root, base) = (inner.params, inner.tensors.len());
+        let id = *inner.param_ids.entry(offset).or_insert(base);
+        if id != base {
+            let known = &inner.tensors[id].view.shape;
+            assert_eq!(known, shape, "parameter `{name}` has another shape than what lies at {offset} in the arena");
+            return Tensor { graph: self, id };
+        }
         let end = (offset + padded_len(shape)) as u64 * 4;
         for arena in [inner.params, inner.grads] {
             let bytes = &mut inner.roots[arena.0 as usize].bytes;
@@ -266,6 +277,14 @@ impl Graph {
         self.inner.borrow_mut().scope.push(name.into());
         let result = body();
         self.inner.borrow_mut().scope.pop();
+        result
+    }
+
+    /// Records `body` with activations in single precision, however the graph stores others.
+    pub fn precise<R>(&self, body: impl FnOnce() -> R) -> R {
+        let outer = std::mem::replace(&mut self.inner.borrow_mut().storage, DType::F32);
+        let result = body();
+        self.inner.borrow_mut().storage = outer;
         result
     }
 

@@ -1,13 +1,222 @@
-//! The structure module (supplement 1.8): positions from the single and pair representations.
+//! The structure module (supplement 1.8): positions from the single and pair representations. Everything here is in single precision.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::graph::Tensor;
+use crate::nn::init::Init;
+use crate::nn::layers::{layer_norm, linear};
+use crate::nn::params::{Decl, Scope};
+use crate::ops::basic::gemm::Matmul;
+use crate::ops::basic::linear::{Act, Linear};
+use crate::ops::basic::softmax::Softmax;
+use crate::ops::basic::unary::Unary;
+use crate::ops::structure::affine_frames::AffineFrames;
+use crate::ops::structure::affine_update::AffineUpdate;
 use crate::ops::structure::frame_atoms::FrameAtoms;
+use crate::ops::structure::ipa_features::IpaFeatures;
+use crate::ops::structure::ipa_heads::IpaHeads;
+use crate::ops::structure::ipa_logits::IpaLogits;
+use crate::ops::structure::stop_rotation::StopRotation;
 use crate::ops::structure::torsion_frames::TorsionFrames;
+use crate::ops::structure::unit_pairs::UnitPairs;
 use crate::protein::tables::{N_TYPES, TABLES};
 use crate::tensor::HostTensor;
 
-/// Algorithm 24 computeAllAtomCoordinates, lines 1-10: backbone frames `[n_res, 12]`, angles `[n_res, 14]` as (sin, cos) and `aatype
-/// [n_res]`, to the frames of all rigid groups `[n_res, 8, 12]`. Lengths in Angstrom.
+/// Sizes of the structure module; every released model's by default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StructureConfig {
+    /// Layers, which share their weights.
+    pub layers: usize,
+    /// Heads of invariant point attention.
+    pub heads: usize,
+    /// Scalars of a query or key.
+    pub scalar_qk: usize,
+    /// Scalars of a value.
+    pub scalar_v: usize,
+    /// Points of a query or key.
+    pub point_qk: usize,
+    /// Points of a value.
+    pub point_v: usize,
+    /// Channels of the single representation inside the module.
+    pub channels: usize,
+    /// Linear maps in a layer's transition.
+    pub transition_layers: usize,
+    /// Channels of the side chains' angle net.
+    pub sidechain_channels: usize,
+    /// Residual blocks of the side chains' angle net.
+    pub sidechain_blocks: usize,
+    /// Angstrom in a unit of the module's own translations.
+    pub position_scale: f32,
+}
+
+impl Default for StructureConfig {
+    fn default() -> Self {
+        Self {
+            layers: 8,
+            heads: 12,
+            scalar_qk: 16,
+            scalar_v: 16,
+            point_qk: 4,
+            point_v: 8,
+            channels: 384,
+            transition_layers: 3,
+            sidechain_channels: 128,
+            sidechain_blocks: 2,
+            position_scale: 10.0,
+        }
+    }
+}
+
+/// `log(e - 1)`: the softplus of it is 1.
+const SOFTPLUS_INVERSE_OF_ONE: f32 = 0.541_324_85;
+
+/// Side chains of one layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Sidechains<'g> {
+    /// Torsions as (sin, cos) of unit length: pre-omega, phi, psi, chi1 to chi4, `[n_res, 7, 2]`.
+    pub angles: Tensor<'g>,
+    /// The same before they were made so, `[n_res, 7, 2]`.
+    pub unnormalized_angles: Tensor<'g>,
+    /// Frames of the backbone and of the group behind each torsion, `[n_res, 8, 12]`, Angstrom.
+    pub frames: Tensor<'g>,
+    /// `[n_res, 14, 3]`, Angstrom; zero where a type has no atom.
+    pub positions: Tensor<'g>,
+}
+
+/// What one layer makes of its input.
+#[derive(Debug, Clone, Copy)]
+pub struct Layer<'g> {
+    /// The single representation `[n_res, channels]`.
+    pub s: Tensor<'g>,
+    /// Backbone affines `[n_res, 7]`, in the module's own unit.
+    pub affine: Tensor<'g>,
+    /// The same for the next layer, whose rotations have no gradient.
+    pub next_affine: Tensor<'g>,
+    /// Side chains.
+    pub sidechains: Sidechains<'g>,
+}
+
+/// Algorithm 22 InvariantPointAttention: `s [n_res, c_s], z [n_res, n_res, c_z]`, affines `[n_res, 7]` and `mask [n_res]`, to the update
+/// of `s`. `c_s` channels come back.
+pub fn invariant_point_attention<'g>(
+    scope: &Scope<'g>,
+    s: Tensor<'g>,
+    z: Tensor<'g>,
+    affine: Tensor<'g>,
+    mask: Tensor<'g>,
+    c: &StructureConfig,
+) -> Tensor<'g> {
+    let StructureConfig { heads, scalar_qk, scalar_v, point_qk, point_v, .. } = *c;
+    let graph = scope.graph;
+    let c_s = [s.shape()[1]];
+    let split = IpaHeads { heads, scalar_qk, scalar_v, point_qk, point_v };
+    let widths = split.widths().map(|n| [n]);
+    let weights = |i: usize, name| Decl { name, input: &c_s, output: &widths[i], init: Init::Linear };
+    let bias = |i: usize, name| Decl { name, input: &[], output: &widths[i], init: Init::Constant(0.0) };
+    let (w, starts) = scope.side_by_side(&[
+        weights(0, "q_scalar//weights"),
+        weights(1, "kv_scalar//weights"),
+        weights(2, "q_point_local//weights"),
+        weights(3, "kv_point_local//weights"),
+    ]);
+    assert_eq!(starts, split.starts(), "projections lie where their heads are read");
+    let (b, _) = scope.side_by_side(&[
+        bias(0, "q_scalar//bias"),
+        bias(1, "kv_scalar//bias"),
+        bias(2, "q_point_local//bias"),
+        bias(3, "kv_point_local//bias"),
+    ]);
+    let projections = graph.apply(Linear { bias: true, act: Act::None }, &[s, w, b]); // lines 1-3  [n_res, ..]
+    let frames = frames_of(affine, 1.0).0; // [n_res, 12]
+    let qkv = graph.apply_all(Rc::new(split), &[projections, frames]);
+    let [q, k, v] = qkv[..] else { unreachable!("queries, keys and values") }; // [n_res, h, scalars + 3 points]
+    let b = linear(&scope.child("attention_2d"), z, heads, Init::Linear, Act::None); // line 4  [n_res, n_res, h]
+    let init = Init::Constant(SOFTPLUS_INVERSE_OF_ONE);
+    let gamma = scope.param(Decl { name: "trainable_point_weights", input: &[], output: &[heads], init }); // [h]
+    let logits = IpaLogits { scalars: scalar_qk, points: point_qk, inf: 1e5 };
+    let a = graph.apply(Softmax, &[graph.apply(logits, &[q, k, b, mask, gamma])]); // lines 5-7  [n_res, h, n_res]
+    let average = Matmul { ta: false, tb: false };
+    let o_pair = graph.apply(average, &[a, z]); // line 8  [n_res, h, c_z]
+    let o = graph.apply(average, &[a.permute(&[1, 0, 2]), v.permute(&[1, 0, 2])]); // lines 9-10  [h, n_res, scalars + 3 points]
+    let o = graph.apply(IpaFeatures { scalars: scalar_v, points: point_v }, &[o, o_pair, frames]); // lines 10-11
+    linear(&scope.child("output_projection"), o, c_s[0], Init::Constant(0.0), Act::None) // line 11  [n_res, c_s]
+}
+
+/// Frames `[n_res, 12]` and origins `[n_res, 3]` of affines `[n_res, 7]` with translations `scale` times as long.
+fn frames_of<'g>(affine: Tensor<'g>, scale: f32) -> (Tensor<'g>, Tensor<'g>) {
+    let y = affine.graph().apply_all(Rc::new(AffineFrames { scale }), &[affine]);
+    (y[0], y[1])
+}
+
+/// Algorithm 20 StructureModule, lines 6-20: one layer. `s [n_res, channels]`, the normed single representation `s_initial [n_res, c_s]`,
+/// `z [n_res, n_res, c_z]`, affines `[n_res, 7]`, `mask` and `aatype [n_res]`.
+pub fn fold_iteration<'g>(
+    scope: &Scope<'g>,
+    (s, s_initial, z): (Tensor<'g>, Tensor<'g>, Tensor<'g>),
+    affine: Tensor<'g>,
+    mask: Tensor<'g>,
+    aatype: Tensor<'g>,
+    c: &StructureConfig,
+) -> Layer<'g> {
+    let graph = scope.graph;
+    let s = s + invariant_point_attention(&scope.child("invariant_point_attention"), s, z, affine, mask, c); // line 6
+    let s = layer_norm(&scope.child("attention_layer_norm"), s); // line 7
+    let s = s + transition(scope, s, c.transition_layers); // line 8
+    let s = layer_norm(&scope.child("transition_layer_norm"), s); // line 9  [n_res, channels]
+    let update = linear(&scope.child("affine_update"), s, 6, Init::Constant(0.0), Act::None); // line 10  [n_res, 6]
+    let affine = graph.apply(AffineUpdate, &[affine, update]); // line 10  [n_res, 7]
+    let sidechains = multi_rigid_sidechain(&scope.child("rigid_sidechain"), s, s_initial, affine, aatype, c); // lines 11-14, 24
+    let next_affine = graph.apply(StopRotation, &[affine]); // line 20
+    Layer { s, affine, next_affine, sidechains }
+}
+
+/// The name of the map number `i` of one name: Haiku counts from the second on.
+fn counted(name: &str, i: usize) -> String {
+    if i == 0 { name.into() } else { format!("{name}_{i}") }
+}
+
+/// Algorithm 20 line 8 without its residual: `[n_res, channels]` to the same, ReLU between the maps.
+fn transition<'g>(scope: &Scope<'g>, s: Tensor<'g>, maps: usize) -> Tensor<'g> {
+    let channels = s.shape()[1];
+    (0..maps).fold(s, |s, i| {
+        let (init, act) = if i + 1 < maps { (Init::Relu, Act::Relu) } else { (Init::Constant(0.0), Act::None) };
+        linear(&scope.child(&counted("transition", i)), s, channels, init, act)
+    })
+}
+
+/// Algorithm 20 lines 11-14 and 24: torsions from `s [n_res, channels]` and `s_initial [n_res, c_s]`, then all atoms from them and the
+/// backbone's affines `[n_res, 7]`. A ReLU comes before every map, the first ones included (QUIRKS 30).
+pub fn multi_rigid_sidechain<'g>(
+    scope: &Scope<'g>,
+    s: Tensor<'g>,
+    s_initial: Tensor<'g>,
+    affine: Tensor<'g>,
+    aatype: Tensor<'g>,
+    c: &StructureConfig,
+) -> Sidechains<'g> {
+    let graph = scope.graph;
+    let relu = |x| graph.apply(Unary::Relu, &[x]);
+    let map = |name: &str, x, width, init, act| linear(&scope.child(name), x, width, init, act);
+    let width = c.sidechain_channels;
+    let a = map("input_projection", relu(s), width, Init::Linear, Act::None)
+        + map("input_projection_1", relu(s_initial), width, Init::Linear, Act::None); // line 11  [n_res, sidechain_channels]
+    let a = (0..c.sidechain_blocks).fold(a, |a, i| {
+        let b = map(&counted("resblock1", i), relu(a), width, Init::Relu, Act::Relu);
+        a + map(&counted("resblock2", i), b, width, Init::Constant(0.0), Act::None)
+    }); // lines 12-13
+    let angles = map("unnormalized_angles", relu(a), 14, Init::Linear, Act::None); // line 14  [n_res, 14]
+    let y = graph.apply_all(Rc::new(UnitPairs { eps: 1e-12 }), &[angles]);
+    let (angles, unnormalized_angles) = (y[0], y[1]); // [n_res, 7, 2]
+    let backbone = frames_of(affine, c.position_scale).0; // [n_res, 12]
+    let frames = rigid_group_frames(backbone, angles, aatype); // line 24  [n_res, 8, 12]
+    Sidechains { angles, unnormalized_angles, frames, positions: atom14_positions(frames, aatype) }
+}
+
+/// Algorithm 24 computeAllAtomCoordinates, lines 1-10: backbone frames `[n_res, 12]`, angles `[n_res, 7, 2]` as (sin, cos) and
+/// `aatype [n_res]`, to the frames of all rigid groups `[n_res, 8, 12]`. Lengths in Angstrom.
 pub fn rigid_group_frames<'g>(backbone: Tensor<'g>, angles: Tensor<'g>, aatype: Tensor<'g>) -> Tensor<'g> {
     let literature = TABLES.default_frame.as_flattened().as_flattened().to_vec();
     let literature = backbone.graph().constant("literature frames", &HostTensor::f32(&[N_TYPES, 96], literature));

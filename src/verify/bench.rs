@@ -8,8 +8,9 @@ use std::rc::Rc;
 
 use super::Context;
 use super::golden::Golden;
+use super::hashed;
 use super::host_structure::Outputs;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::run::Session;
 use crate::graph::{Graph, Tensor};
 use crate::nn::params::{Params, Scope};
@@ -68,8 +69,7 @@ impl<'a> Bench<'a> {
         }
         let params = params.borrow();
         if !params.is_empty() {
-            let official: BTreeMap<String, HostTensor> = case.with_prefix("param:").map(|(n, t)| (n.to_string(), t.clone())).collect();
-            session.set_params(&params.pack(&official)?);
+            session.set_params(&params.pack(&official(case, &params)?)?);
         }
         session.replay()?;
         let mut out = Outputs::default();
@@ -132,6 +132,19 @@ impl<'a> Bench<'a> {
     /// States the output `name`.
     pub fn output(&self, name: &str, tensor: Tensor<'a>) -> Result<()> {
         self.output_as(name, tensor, same, same)
+    }
+}
+
+/// The case's parameters: stored, or made from their names.
+fn official(case: &Golden, params: &Params) -> Result<BTreeMap<String, HostTensor>> {
+    if case.meta.get("params").is_some_and(|p| p == "hash") {
+        return Ok(params.official().iter().map(|(name, shape)| (name.clone(), hashed::tensor(name, shape))).collect());
+    }
+    let stored: BTreeMap<String, HostTensor> = case.with_prefix("param:").map(|(n, t)| (n.to_string(), t.clone())).collect();
+    let known = params.official();
+    match stored.keys().find(|name| !known.contains_key(*name)) {
+        Some(extra) => Err(Error::format(&case.path, format!("parameter `{extra}` is not one of module `{}`", case.module))),
+        None => Ok(stored),
     }
 }
 

@@ -8,14 +8,14 @@ use super::Context;
 use super::bench::{Bench, rows, same};
 use super::golden::Golden;
 use super::host_structure::Outputs;
-use crate::error::Result;
-use crate::model::structure;
+use crate::error::{Error, Result};
+use crate::graph::Tensor;
+use crate::model::structure::{self, Sidechains, StructureConfig};
 use crate::ops::structure::affine_frames::AffineFrames;
 use crate::ops::structure::affine_update::AffineUpdate;
 use crate::ops::structure::atom_gather::AtomGather;
 use crate::ops::structure::frame_algebra::FrameAlgebra;
 use crate::ops::structure::frame_points::FramePoints;
-use crate::tensor::HostTensor;
 
 /// The outputs of a case, or `None` when its module is not one of this file's.
 pub fn run(context: &Context, case: &Golden) -> Option<Result<Outputs>> {
@@ -28,6 +28,9 @@ pub fn run(context: &Context, case: &Golden) -> Option<Result<Outputs>> {
         "atom14_to_atom37" => layouts,
         "torsion_angles_to_frames" => torsion_frames,
         "frames_and_literature_positions_to_atom14_pos" => literature_atoms,
+        "invariant_point_attention" => point_attention,
+        "multi_rigid_sidechain" => sidechain,
+        "fold_iteration" => fold_iteration,
         _ => return None,
     };
     Some(Bench::run(context, case, module))
@@ -80,11 +83,73 @@ fn layouts(b: &Bench) -> Result<()> {
 }
 
 fn torsion_frames(b: &Bench) -> Result<()> {
-    let flat = |x: HostTensor| rows(&x, 14, 14);
-    let angles = b.input_as("torsion_angles_sin_cos", flat, same)?;
+    let angles = b.input("torsion_angles_sin_cos")?;
     b.output("frames", structure::rigid_group_frames(b.input("backb_to_global")?, angles, b.input("aatype")?))
 }
 
 fn literature_atoms(b: &Bench) -> Result<()> {
     b.output("atom14_pos", structure::atom14_positions(b.input("frames")?, b.input("aatype")?))
+}
+
+/// The sizes in a case's configuration.
+fn config(b: &Bench) -> Result<StructureConfig> {
+    let wrong = |key: &str| Error::format(&b.case.path, format!("configuration `{key}` is missing or not a number"));
+    let at = |key: &str| key.split('/').try_fold(&b.case.config, |part, name| part.get(name)).and_then(|v| v.as_f64());
+    let size = |key: &str| at(key).map(|n| n as usize).ok_or_else(|| wrong(key));
+    Ok(StructureConfig {
+        layers: size("num_layer")?,
+        heads: size("num_head")?,
+        scalar_qk: size("num_scalar_qk")?,
+        scalar_v: size("num_scalar_v")?,
+        point_qk: size("num_point_qk")?,
+        point_v: size("num_point_v")?,
+        channels: size("num_channel")?,
+        transition_layers: size("num_layer_in_transition")?,
+        sidechain_channels: size("sidechain/num_channel")?,
+        sidechain_blocks: size("sidechain/num_residual_block")?,
+        position_scale: at("position_scale").ok_or_else(|| wrong("position_scale"))? as f32,
+    })
+}
+
+/// AlphaFold's mask has an axis of one channel here.
+fn mask<'a>(b: &Bench<'a>) -> Result<Tensor<'a>> {
+    b.input_as(
+        "mask",
+        |x| {
+            let n = x.len();
+            x.reshape(&[n])
+        },
+        same,
+    )
+}
+
+fn point_attention(b: &Bench) -> Result<()> {
+    let (s, z, affine) = (b.input("inputs_1d")?, b.input("inputs_2d")?, b.input("affine")?);
+    let scope = b.scope.child("invariant_point_attention");
+    b.output("output", structure::invariant_point_attention(&scope, s, z, affine, mask(b)?, &config(b)?))
+}
+
+fn output_sidechains<'a>(b: &Bench<'a>, prefix: &str, sc: Sidechains<'a>) -> Result<()> {
+    b.output(&format!("{prefix}angles_sin_cos"), sc.angles)?;
+    b.output(&format!("{prefix}unnormalized_angles_sin_cos"), sc.unnormalized_angles)?;
+    b.output(&format!("{prefix}frames"), sc.frames)?;
+    b.output(&format!("{prefix}atom_pos"), sc.positions)
+}
+
+/// The case's affines are in Angstrom already.
+fn sidechain(b: &Bench) -> Result<()> {
+    let (s, s_initial, affine, aatype) = (b.input("act")?, b.input("initial_act")?, b.input("affine")?, b.input("aatype")?);
+    let c = StructureConfig { position_scale: 1.0, ..config(b)? };
+    let sc = structure::multi_rigid_sidechain(&b.scope.child("rigid_sidechain"), s, s_initial, affine, aatype, &c);
+    output_sidechains(b, "", sc)
+}
+
+fn fold_iteration(b: &Bench) -> Result<()> {
+    let (affine, aatype) = (b.input("affine")?, b.input("aatype")?);
+    let representations = (b.input("act")?, b.input("initial_act")?, b.input("static_feat_2d")?);
+    let layer = structure::fold_iteration(&b.scope.child("fold_iteration"), representations, affine, mask(b)?, aatype, &config(b)?);
+    b.output("act", layer.s)?;
+    b.output("affine", layer.affine)?;
+    b.output("next_affine", layer.next_affine)?;
+    output_sidechains(b, "sc/", layer.sidechains)
 }

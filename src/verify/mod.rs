@@ -22,6 +22,7 @@ pub mod gpu_losses;
 pub mod gpu_losses_basic;
 pub mod gpu_outer;
 pub mod gpu_structure;
+pub mod hashed;
 pub mod host_confidence;
 pub mod host_files;
 pub mod host_structure;

@@ -8,6 +8,10 @@ pub mod atom_gather;
 pub mod frame_algebra;
 pub mod frame_atoms;
 pub mod frame_points;
+pub mod ipa_features;
+pub mod ipa_heads;
+pub mod ipa_logits;
+pub mod stop_rotation;
 pub mod torsion_frames;
 pub mod unit_pairs;
 

@@ -15,7 +15,7 @@ fn source() -> &'static Source {
 const NAMES: Names =
     Names { x: &["f", "angles", "types"], tables: &["table"], y: &["y"], reads: &[0, 1, 2, 3], dy: &["dy"], dx: &["df", "dangles"] };
 
-/// `backbone [n, 12], angles [n, 14], aatype [n] i32, literature frames [types, 96]` to frames `[n, 8, 12]`. Angles are (sin, cos) of
+/// `backbone [n, 12], angles [n, 7, 2], aatype [n] i32, literature frames [types, 96]` to frames `[n, 8, 12]`. Angles are (sin, cos) of
 /// pre-omega, phi, psi and chi1 to chi4; groups are the backbone, then these.
 #[derive(Debug, Clone, Copy)]
 pub struct TorsionFrames;
@@ -31,7 +31,7 @@ impl Op for TorsionFrames {
 
     fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
         let n = x[0][0];
-        let fits = x[0] == [n, 12] && x[1] == [n, 14] && x[2] == [n] && x[3].len() == 2 && x[3][1] == 96;
+        let fits = x[0] == [n, 12] && x[1] == [n, 7, 2] && x[2] == [n] && x[3].len() == 2 && x[3][1] == 96;
         assert!(fits, "torsion_frames of frames {:?}, angles {:?}, types {:?}, table {:?}", x[0], x[1], x[2], x[3]);
         vec![Spec::f32(&[n, 8, 12])]
     }

@@ -1,16 +1,17 @@
 //! Torsion angles as points on the unit circle.
 
-use crate::gpu::recorder::{Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::axes::as_groups;
+use crate::ops::rows::Names;
 
 fn source() -> &'static Source {
     shader!("structure/unit_pairs")
 }
 
-/// `x [.., 2 k]` to the same shape: each pair of neighbours (sin, cos) divided by `sqrt(max(sin² + cos², eps))`. AlphaFold takes the larger
+const NAMES: Names = Names { x: &["x"], tables: &[], y: &["y", "pairs"], reads: &[0], dy: &["dy", "dpairs"], dx: &["dx"] };
+
+/// `x [n, 2 k]` as pairs `[n, k, 2]` (sin, cos): each divided by `sqrt(max(sin² + cos², eps))`, and as it is. AlphaFold takes the larger
 /// of the two, where the paper adds (QUIRKS 31).
 #[derive(Debug, Clone, Copy)]
 pub struct UnitPairs {
@@ -19,8 +20,13 @@ pub struct UnitPairs {
 }
 
 impl UnitPairs {
-    fn uniform(self, groups: &View) -> UniformData {
-        UniformData::of(&[("count", groups.shape[0].into()), ("eps", self.eps.into())])
+    fn uniform(self, x: &View) -> UniformData {
+        UniformData::of(&[
+            ("rows", x.shape[0].into()),
+            ("count", (x.shape[1] / 2).into()),
+            ("groups", x.groups().into()),
+            ("eps", self.eps.into()),
+        ])
     }
 }
 
@@ -30,27 +36,20 @@ impl Op for UnitPairs {
     }
 
     fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
-        assert!(x[0].last().is_some_and(|w| w.is_multiple_of(2)), "unit_pairs of {:?}: an even last axis", x[0]);
-        vec![Spec::f32(x[0])]
+        assert!(x[0].len() == 2 && x[0][1].is_multiple_of(2), "unit_pairs of {:?}, not [n, 2 k]", x[0]);
+        vec![Spec::f32(&[x[0][0], x[0][1] / 2, 2]); 2]
     }
 
     fn needs(&self) -> Needs {
-        Needs { x: 1, y: 0 }
+        NAMES.needs()
     }
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
-        let (x, y) = (as_groups(&x[0]), as_groups(&y[0]));
-        let by_group = [cut(0, 0, 64)];
-        let launch = Launch::new(source(), "forward", self.uniform(&x), [x.shape[0].div_ceil(64), 1, 1]);
-        r.launch(launch.read("x", &x, &by_group).write("y", &y, &by_group));
+        NAMES.forward(r, source(), "forward", self.uniform(&x[0]), x, y);
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
-        let Some(dx) = &b.dx[0] else { return };
-        let [x, dy, dx] = [&b.x[0], b.dy0(), dx].map(as_groups);
-        let by_group = [cut(0, 0, 64)];
-        let launch = Launch::new(source(), "backward", self.uniform(&x), [x.shape[0].div_ceil(64), 1, 1]);
-        r.launch(launch.read("x", &x, &by_group).read("dy", &dy, &by_group).write("dx", &dx, &by_group));
+        NAMES.backward(r, source(), "backward", self.uniform(&b.x[0]), b);
     }
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {
@@ -58,6 +57,7 @@ impl Op for UnitPairs {
             let norm = (p[0] * p[0] + p[1] * p[1]).max(f64::from(self.eps)).sqrt();
             [p[0] / norm, p[1] / norm]
         };
-        vec![Array::new(&x[0].shape, x[0].data.chunks(2).flat_map(unit).collect())]
+        let shape = [x[0].shape[0], x[0].shape[1] / 2, 2];
+        vec![Array::new(&shape, x[0].data.chunks(2).flat_map(unit).collect()), Array::new(&shape, x[0].data.clone())]
     }
 }

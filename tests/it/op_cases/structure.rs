@@ -6,13 +6,21 @@ use anyfold::ops::structure::atom_gather::AtomGather;
 use anyfold::ops::structure::frame_algebra::FrameAlgebra;
 use anyfold::ops::structure::frame_atoms::FrameAtoms;
 use anyfold::ops::structure::frame_points::FramePoints;
+use anyfold::ops::structure::ipa_features::IpaFeatures;
+use anyfold::ops::structure::ipa_heads::IpaHeads;
+use anyfold::ops::structure::ipa_logits::IpaLogits;
 use anyfold::ops::structure::torsion_frames::TorsionFrames;
 use anyfold::ops::structure::unit_pairs::UnitPairs;
 
 use super::Draw::{Below, Mask, Signed};
-use super::{Case, case};
+use super::{Case, Draw, case};
+
+fn heads(heads: usize, [scalar_qk, scalar_v]: [usize; 2], [point_qk, point_v]: [usize; 2]) -> IpaHeads {
+    IpaHeads { heads, scalar_qk, scalar_v, point_qk, point_v }
+}
 
 pub(super) fn cases() -> Vec<Case> {
+    const LOGITS: &[Draw] = &[Signed, Signed, Signed, Mask, Signed];
     vec![
         case("affine frames", AffineFrames { scale: 10.0 }, &[&[70, 7]]).outputs(2),
         case("affine update", AffineUpdate, &[&[70, 7], &[70, 6]]),
@@ -30,7 +38,16 @@ pub(super) fn cases() -> Vec<Case> {
             Signed,
             Mask,
         ]),
-        case("torsion frames", TorsionFrames, &[&[70, 12], &[70, 14], &[70], &[5, 96]]).drawn(&[Signed, Signed, Below(5), Signed]),
-        case("unit pairs", UnitPairs { eps: 1e-12 }, &[&[70, 14]]),
+        case("ipa heads", heads(3, [5, 7], [2, 3]), &[&[9, 16 + 36 + 20 + 45], &[9, 12]]).outputs(3),
+        case("ipa heads 1", heads(1, [1, 1], [1, 1]), &[&[1, 4 + 4 + 4 + 6], &[1, 12]]).outputs(3),
+        case("ipa heads full", heads(12, [16, 16], [4, 8]), &[&[3, 1152], &[3, 12]]).outputs(3),
+        case("ipa logits", IpaLogits { scalars: 5, points: 3, inf: 100.0 }, &[&[33, 3, 14], &[33, 3, 14], &[33, 33, 3], &[33], &[3]])
+            .drawn(LOGITS),
+        case("ipa logits 1", IpaLogits { scalars: 4, points: 1, inf: 100.0 }, &[&[1, 5, 7], &[1, 5, 7], &[1, 1, 5], &[1], &[5]])
+            .drawn(LOGITS),
+        case("ipa features", IpaFeatures { scalars: 5, points: 3 }, &[&[3, 70, 14], &[70, 3, 9], &[70, 12]]),
+        case("ipa features 1", IpaFeatures { scalars: 4, points: 1 }, &[&[1, 1, 7], &[1, 1, 3], &[1, 12]]),
+        case("torsion frames", TorsionFrames, &[&[70, 12], &[70, 7, 2], &[70], &[5, 96]]).drawn(&[Signed, Signed, Below(5), Signed]),
+        case("unit pairs", UnitPairs { eps: 1e-12 }, &[&[70, 14]]).outputs(2),
     ]
 }
