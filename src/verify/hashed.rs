@@ -45,7 +45,7 @@ mod tests {
         let first = |name: &str, shape: &[usize]| tensor(name, shape).as_f32()[..4].to_vec();
         let weights = first("alphafold/alphafold_iteration/evoformer/preprocess_1d//weights", &[22, 256]);
         assert_eq!(weights, [-0.109_108_21, -0.255_946_9, -0.080_279_95, 0.155_003_7]);
-        assert_eq!(first(&format!("{row}//scale"), &[48, 256]), [1.071_851_4, 0.976_799_2, 1.094_724_1, 1.048_264_7]);
-        assert_eq!(first(&format!("{row}//offset"), &[48, 256]), [-0.089_926_3, 0.054_212_332, -0.046_907_414, -0.042_896_59]);
+        assert_eq!(first(&format!("{row}//scale"), &[48, 256]), [1.071_851_4, 0.976_799_2, 1.094_724, 1.048_264_7]);
+        assert_eq!(first(&format!("{row}//offset"), &[48, 256]), [-0.089_926_3, 0.054_212_33, -0.046_907_414, -0.042_896_59]);
     }
 }
