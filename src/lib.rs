@@ -21,6 +21,7 @@ pub mod loss;
 pub mod model;
 
 pub mod predict;
+pub mod train;
 
 pub mod verify;
 

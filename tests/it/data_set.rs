@@ -229,3 +229,44 @@ fn mixes_draw_by_share_cluster_and_length() {
         assert!(got > 0.6 * share && got < 1.9 * share, "{cluster}: {got:.4} for a share of about {share:.4}");
     }
 }
+
+#[test]
+fn a_runs_sampler_sees_no_validation_cluster_and_knows_its_sets() {
+    use anyfold::train::config::Config;
+    use anyfold::train::sampler::{Sampler, SamplerState, check_apart};
+    let Some(data) = shared("data") else { return };
+    let out = tempfile::tempdir().unwrap();
+    assert_eq!(run(&data, out.path(), &Options::default()).added, 131);
+    let config = |split: &str, more: &[&str]| {
+        let set = format!("data.train.0={{set='{}', split='{split}'}}", out.path().display());
+        let sets: Vec<String> = [set.as_str()].iter().chain(more).map(ToString::to_string).collect();
+        Config::resolve(Some("tiny"), None, &sets).unwrap()
+    };
+    let open = |split: &str, more: &[&str]| Sampler::open(&config(split, more)).unwrap();
+    let (train, validation) = (open("train", &[]), open("validation", &[]));
+    assert_eq!((train.mix.n_chains(), validation.mix.n_chains()), (111, 20));
+    check_apart(&train.mix, &validation.mix).unwrap();
+    let what = check_apart(&open("", &[]).mix, &validation.mix).unwrap_err().to_string();
+    assert!(what.contains("validation chain `") && what.contains("different splits"), "{what}");
+    let held_out: Vec<&str> = validation.mix.chains(0).iter().map(|&i| validation.mix.sets[0].entries()[i].cluster.as_str()).collect();
+    for number in 0..5000 {
+        let entry = &train.mix.sets[0].entries()[train.mix.draw(0, number).1];
+        assert!(!held_out.contains(&entry.cluster.as_str()), "example {number} is {} of cluster {}", entry.id, entry.cluster);
+    }
+    // The state survives its file and is checked against the seed and the sets.
+    let state: SamplerState = serde_json::from_str(&serde_json::to_string(&train.state(7)).unwrap()).unwrap();
+    assert_eq!(state, train.state(7));
+    train.check(&state).unwrap();
+    let what = open("train", &["seed=1"]).check(&state).unwrap_err().to_string();
+    assert!(what.contains("`seed` is 1 and was 0"), "{what}");
+    let what = open("validation", &[]).check(&state).unwrap_err().to_string();
+    assert!(what.contains("20 chains") && what.contains("111") && what.contains("prepared anew"), "{what}");
+    // Two processes share a step's examples; one that goes on at step 3 has the same ones.
+    let (a, b): (Vec<u64>, Vec<u64>) = (train.numbers(3, 0, 2).collect(), train.numbers(3, 1, 2).collect());
+    assert_eq!((a, b), (vec![12, 14], vec![13, 15]));
+    assert!(train.loader(0, 0, 3).err().unwrap().to_string().contains("`optimizer.batch` is 4"));
+    let mut loader = train.loader(3, 1, 2).unwrap();
+    let got: Vec<_> = (0..2).map(|_| loader.next().unwrap()).collect();
+    assert_eq!(got.iter().map(|l| l.number).collect::<Vec<_>>(), [13, 15]);
+    assert!(got.iter().all(|l| l.features.passes.len() == train.passes(3)));
+}

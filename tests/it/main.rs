@@ -17,5 +17,6 @@ mod search_programs;
 mod shared;
 mod template_hits;
 mod tidy;
+mod training_files;
 mod updates;
 mod verify_rules;
