@@ -73,7 +73,8 @@ impl Sampler {
         if state.sets.len() != self.sets.len() {
             return Err(Error::Config(format!("`data.train` has {} sets and the checkpoint {}", self.sets.len(), state.sets.len())));
         }
-        for (now, then) in self.sets.iter().zip(&state.sets).filter(|(a, b)| (a.chains, a.crc32) != (b.chains, b.crc32)) {
+        let differs = |(a, b): &(&SetState, &SetState)| (a.chains, a.crc32) != (b.chains, b.crc32);
+        if let Some((now, then)) = self.sets.iter().zip(&state.sets).find(differs) {
             return Err(Error::Data(format!(
                 "the data set {} has {} chains (checksum {:08x}), and the run began with {} ({:08x}): it was prepared anew or extended since; \
                  go on with the set as it was, or begin a new run with `start.from` naming the checkpoint",
