@@ -14,3 +14,6 @@ const RESOLUTIONS: std::ops::RangeInclusive<f32> = 0.1..=3.0;
 pub fn resolution_weight(resolution: f32) -> f32 {
     if RESOLUTIONS.contains(&resolution) { 1.0 } else { 0.0 }
 }
+pub mod chi;
+pub mod structure;
+pub mod violation;

@@ -14,7 +14,7 @@ pub const TOLERANCE_FACTOR: f64 = 12.0;
 /// Unbound atoms may overlap by this much, Angstrom.
 pub const OVERLAP_TOLERANCE: f64 = 1.5;
 /// Consecutive CA atoms may lie this much further apart than in a trans peptide bond, Angstrom.
-const CA_CA_TOLERANCE: f64 = 1.5;
+pub const CA_CA_TOLERANCE: f64 = 1.5;
 
 /// What is wrong with a chain, per residue and in total.
 #[derive(Debug, Clone, Default, PartialEq)]

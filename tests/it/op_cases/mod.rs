@@ -61,6 +61,7 @@ impl Case {
                 let end = raw.len() - n;
                 (raw.iter().enumerate().map(|(i, v)| if i < end && (i == 0 || *v > -0.5) { 1.0 } else { 0.0 }).collect(), false)
             }
+            Draw::Chain => ((0..raw.len()).map(|i| (i + 2 * (i / 5)) as f32).collect(), true),
             Draw::Below(n) => (raw.iter().map(|v| ((v * 0.5 + 0.5) * *n as f32).floor().min((*n - 1) as f32)).collect(), true),
         }
     }
@@ -79,6 +80,8 @@ enum Draw {
     MaskWithout(usize),
     /// Like `Signed`; every `n` rows of a matrix are followed by rows of zeros up to a multiple of four, as in the arena of parameters.
     Rows(usize),
+    /// Residue numbers of a chain: 0, 1, .. with two missing after every five.
+    Chain,
     /// Integers in 0..n.
     Below(i32),
 }
