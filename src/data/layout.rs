@@ -195,6 +195,11 @@ impl Finder {
         Ok(())
     }
 
+    /// Alignments and hits of a target by its whole name.
+    pub fn named(&self, name: &str) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        self.files.get(&key(name)).map(|f| sort(f)).unwrap_or_default()
+    }
+
     /// Alignments and hits of a chain: those of `entry_chain`, or of a chain that a list says has the same sequence, or of `entry` when that is
     /// its only chain.
     pub fn of(&self, entry: &str, chain: &str, only: bool) -> (Vec<PathBuf>, Vec<PathBuf>) {

@@ -14,7 +14,12 @@ use crate::tensor::HostTensor;
 /// order), `template_*`, `label_all_atom_positions` with `label_all_atom_mask`, `resolution`, `residue_index`.
 pub fn read(path: impl AsRef<Path>) -> Result<Example> {
     let path = path.as_ref();
-    Raw { path, features: npz::read(path)? }.example()
+    from_arrays(npz::read(path)?, path)
+}
+
+/// [`read`] on arrays already in memory; `path` is for messages.
+pub fn from_arrays(features: BTreeMap<String, HostTensor>, path: &Path) -> Result<Example> {
+    Raw { path, features }.example()
 }
 
 struct Raw<'a> {

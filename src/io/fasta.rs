@@ -27,34 +27,45 @@ impl Record {
 
 /// All records. Lines that start with `#` or `;` are comments; letters, `-`, `.` and `*` make a sequence; anything else is refused.
 pub fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Record>> {
+    parse_each(bytes, path)?.into_iter().map(|(record, wrong)| wrong.map_or(Ok(record), Err)).collect()
+}
+
+/// All records, each with what is wrong with it, so that the others can be used. Fails as a whole when there is none.
+pub fn parse_each(bytes: &[u8], path: &Path) -> Result<Vec<(Record, Option<Error>)>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut records: Vec<Record> = Vec::new();
+    let mut records: Vec<(Record, Option<Error>)> = Vec::new();
     for (line, content) in text::lines(bytes) {
         let content = content.trim_ascii();
         match content.first() {
             None | Some(b'#' | b';') => {}
             Some(b'>') => {
-                whole(records.last(), path)?;
                 let description = String::from_utf8_lossy(&content[1..]).trim().to_owned();
-                records.push(Record { description, sequence: String::new(), line });
+                records.push((Record { description, sequence: String::new(), line }, None));
             }
             Some(_) => {
-                let record = records.last_mut().ok_or_else(|| Error::at_line(path, line, "sequence before the first header (`>name`)"))?;
+                let last = records.last_mut();
+                let (record, wrong) = last.ok_or_else(|| Error::at_line(path, line, "sequence before the first header (`>name`)"))?;
                 for &b in content {
                     match b {
                         b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'*' => record.sequence.push(b as char),
                         b' ' | b'\t' => {}
-                        _ => return Err(Error::at_line(path, line, format!("{} cannot be part of a sequence", text::show(b)))),
+                        _ if wrong.is_some() => {}
+                        _ => {
+                            let what = format!("{} cannot be part of a sequence (after residue {})", text::show(b), record.sequence.len());
+                            *wrong = Some(Error::at_line(path, line, what));
+                        }
                     }
                 }
             }
         }
     }
-    whole(records.last(), path)?;
     if records.is_empty() {
         return Err(Error::format(path, "no FASTA record (a line `>name`, then the sequence)"));
     }
-    for record in &mut records {
+    for (record, wrong) in &mut records {
+        if record.sequence.is_empty() && wrong.is_none() {
+            *wrong = Some(Error::at_line(path, record.line, format!("record `{}` has no sequence", record.description)));
+        }
         if record.sequence.ends_with('*') {
             record.sequence.pop();
         }
@@ -62,16 +73,14 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Record>> {
     Ok(records)
 }
 
-fn whole(record: Option<&Record>, path: &Path) -> Result<()> {
-    match record {
-        Some(r) if r.sequence.is_empty() => Err(Error::at_line(path, r.line, format!("record `{}` has no sequence", r.description))),
-        _ => Ok(()),
-    }
-}
-
 /// Reads a FASTA file, gzip or plain.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<Record>> {
     parse(&text::read(&path)?, path.as_ref())
+}
+
+/// [`parse_each`] of a file, gzip or plain.
+pub fn read_each(path: impl AsRef<Path>) -> Result<Vec<(Record, Option<Error>)>> {
+    parse_each(&text::read(&path)?, path.as_ref())
 }
 
 #[cfg(test)]
@@ -86,7 +95,7 @@ mod tests {
         assert_eq!((r[1].description.as_str(), r[1].sequence.as_str()), ("c", "E"));
         assert_eq!(parse(b"AC\n").unwrap_err().to_string(), "q.fasta:1: sequence before the first header (`>name`)");
         assert_eq!(parse(b">a\nA\n>b\n").unwrap_err().to_string(), "q.fasta:3: record `b` has no sequence");
-        assert_eq!(parse(b">a\nA1\n").unwrap_err().to_string(), "q.fasta:2: `1` cannot be part of a sequence");
+        assert_eq!(parse(b">a\nA1\n").unwrap_err().to_string(), "q.fasta:2: `1` cannot be part of a sequence (after residue 1)");
         assert!(parse(b"").is_err());
     }
 }

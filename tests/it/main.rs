@@ -9,6 +9,7 @@ mod evaluate_command;
 mod op_cases;
 mod planner;
 mod portability;
+mod predict;
 mod protein_files;
 mod protein_goldens;
 mod protein_metrics;

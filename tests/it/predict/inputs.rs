@@ -1,0 +1,123 @@
+//! Everything that can be predicted, and what is refused.
+
+use std::path::{Path, PathBuf};
+
+use anyfold::error::Result;
+use anyfold::predict::input::{Files, Given, Refused, Source, Target, targets};
+
+use super::fake::single;
+use crate::shared::shared;
+
+fn put(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn good(found: Result<Vec<Result<Target, Refused>>>) -> Vec<Target> {
+    found.unwrap().into_iter().map(|t| t.unwrap()).collect()
+}
+
+fn rows(target: &Target) -> usize {
+    match target.load(&|_, _| Ok(Vec::new())).unwrap() {
+        Given::Example(example) => example.alignment.n_seq(),
+        Given::Arrays(_) => panic!("an example was expected"),
+    }
+}
+
+fn summary(found: &[Target]) -> Vec<(String, usize, usize)> {
+    found.iter().map(|t| (t.name.clone(), t.n_res, rows(t))).collect()
+}
+
+#[test]
+fn alignments_are_stacked_without_repeated_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let fasta = put(folder.path(), "q.fasta", ">q\nacdef\n");
+    let a3m = put(folder.path(), "one.a3m", ">q\nACDEF\n>r\nAC-EF\n>s\nACDgEW\n");
+    let sto = put(folder.path(), "two.sto", "# STOCKHOLM 1.0\nq ACDEF\nr AC-EF\nt WWDEF\n//\n");
+    let files = Files { msa: vec![a3m.clone(), sto.clone()], ..Files::default() };
+    let found = good(targets(&[fasta], &files));
+    assert_eq!(summary(&found), [("q".into(), 5, 4)]);
+    // Without a FASTA file the first alignment names the sequence; alone it is a target as well.
+    assert_eq!(summary(&good(targets(&[], &files))), [("one".into(), 5, 4)]);
+    assert_eq!(summary(&good(targets(&[sto], &Files::default()))), [("two".into(), 5, 3)]);
+    // A single sequence is what was asked for.
+    assert_eq!(summary(&good(targets(&[a3m], &Files { single_sequence: true, ..Files::default() }))), [("one".into(), 5, 1)]);
+}
+
+#[test]
+fn folders_of_every_layout_are_targets() {
+    let folder = tempfile::tempdir().unwrap();
+    let (q, r) = (">q\nACDEF\n>x\nAC-EF\n", ">r\nWWDE\n>y\nW-DE\n");
+    put(folder.path(), "alphafold/T1/msas/uniref90_hits.sto", "# STOCKHOLM 1.0\nT1 ACDEF\nz ACD-F\n//\n");
+    put(folder.path(), "alphafold/T1/msas/bfd_uniref_hits.a3m", q);
+    put(folder.path(), "openfold/2abc_B/mgnify_hits.a3m", r);
+    put(folder.path(), "colabfold/a.a3m", q);
+    put(folder.path(), "colabfold/b.a3m", r);
+    put(folder.path(), "colabfold/a.fasta", ">a\nACDEF\n");
+    put(folder.path(), "colabfold/c.fasta", ">c1\nACDEF\n>c2\nMKT\n");
+    put(folder.path(), "colabfold/a_env/uniref.a3m", q);
+    let at = |p: &str| folder.path().join(p);
+    let none = Files::default();
+    assert_eq!(summary(&good(targets(&[at("alphafold/T1")], &none))), [("T1".into(), 5, 3)]);
+    assert_eq!(summary(&good(targets(&[at("alphafold/T1/msas")], &none))), [("T1".into(), 5, 3)]);
+    assert_eq!(summary(&good(targets(&[at("alphafold"), at("openfold")], &none))), [("T1".into(), 5, 3), ("2abc_B".into(), 4, 2)]);
+    let names: Vec<_> = good(targets(&[at("colabfold")], &single())).into_iter().map(|t| t.name).collect();
+    assert_eq!(names, ["c1", "c2", "a", "b"]);
+    assert_eq!(summary(&good(targets(&[at("colabfold/a_env")], &none))), [("a_env".into(), 5, 2)]);
+    // FASTA records find their alignments by name.
+    let fasta = put(folder.path(), "in.fasta", ">T1 header\nACDEF\n>2abc_B\nWWDE\n");
+    let files = Files { alignments: vec![at("alphafold"), at("openfold")], ..Files::default() };
+    assert_eq!(summary(&good(targets(&[fasta], &files))), [("T1".into(), 5, 3), ("2abc_B".into(), 4, 2)]);
+    // A folder of one target's searches serves the only sequence whatever its name.
+    let other = put(folder.path(), "other.fasta", ">other\nACDEF\n");
+    let files = Files { alignments: vec![at("alphafold/T1")], ..Files::default() };
+    assert_eq!(summary(&good(targets(&[other], &files))), [("other".into(), 5, 3)]);
+}
+
+#[test]
+fn what_cannot_be_predicted_says_why_and_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |name: &str, text: &str| {
+        let path = put(folder.path(), name, text);
+        targets(&[path], &single()).unwrap_err().to_string()
+    };
+    assert!(fails("empty.fasta", "").contains("empty.fasta: no FASTA record"));
+    assert!(fails("dna.fasta", ">d\nACGTACGTACGTACGTTTGGCA\n").contains("looks like DNA or RNA"));
+    assert!(fails("gap.fasta", ">g\nAC-DE\n").contains("gap.fasta:1: `g`: `-` at residue 3 is no amino acid"));
+    assert!(fails("digit.fasta", ">g\nAC\nD1\n").contains("digit.fasta:3: `1` cannot be part of a sequence (after residue 3)"));
+    assert!(fails("x.fasta", ">g\nXXXX\n").contains("none of its letters is a known amino acid"));
+    assert!(fails("none.fasta", ">g\n\n").contains("record `g` has no sequence"));
+    assert!(fails("cut.npz", "PK").contains("cut.npz: no npz archive"));
+    let missing = targets(&[folder.path().join("absent.fasta")], &single()).unwrap_err().to_string();
+    assert!(missing.contains("absent.fasta"), "{missing}");
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert!(targets(&[empty], &single()).unwrap_err().to_string().contains("no FASTA file, alignment"));
+    // An alignment of another protein is the target's failure, found when its turn comes.
+    let fasta = put(folder.path(), "q.fasta", ">q\nACDEF\n");
+    let other = put(folder.path(), "other.a3m", ">o\nACDEW\n");
+    let found = good(targets(std::slice::from_ref(&fasta), &Files { msa: vec![other], ..Files::default() }));
+    let error = found[0].load(&|_, _| Ok(Vec::new())).unwrap_err().to_string();
+    assert!(error.contains("other.a3m: the alignment is of another query") && error.contains("residue 5"), "{error}");
+    // One bad file among good ones is refused alone.
+    let both = targets(&[fasta, folder.path().join("absent.fasta")], &single()).unwrap();
+    assert!(both[0].is_ok() && both[1].is_err());
+}
+
+#[test]
+fn real_searches_and_features_are_read() {
+    let Some(data) = shared("data") else { return };
+    let found = good(targets(&[data.join("msas/1crn_A"), data.join("msas/P61626"), data.join("msas/T1201")], &Files::default()));
+    let summary = summary(&found);
+    assert_eq!((summary[0].0.as_str(), summary[0].1), ("1crn_A", 46));
+    assert!(summary.iter().all(|s| s.2 > 1), "{summary:?}");
+    let Source::Sequence { sequence, .. } = &found[0].source else { panic!("a sequence was expected") };
+    assert_eq!(sequence, "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN");
+    let features = good(targets(&[data.join("features/T1026.npz"), data.join("features/8d27_A.npz")], &Files::default()));
+    for target in features {
+        let given = target.load(&|_, _| Ok(Vec::new())).unwrap();
+        assert_eq!(given.residues(target.n_res).0.len(), target.n_res);
+    }
+}
