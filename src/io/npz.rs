@@ -4,47 +4,53 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use npyz::npz::NpzWriter;
-use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
+use npyz::{DType, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
 
 use crate::error::{Error, Result};
 use crate::io::text;
 use crate::tensor::{Data, HostTensor};
 
+/// Entries beyond this many bytes need the archive's 64-bit form; some room is left for their headers.
+const LARGE: usize = 0xf000_0000;
+
 /// Writes tensors as `name.npy` each, float32 or int32 in C order, and strings as one-dimensional arrays of bytes. `/` in a name becomes `.`,
-/// so that no entry is a path.
+/// so that no entry is a path. Entries have no date: the same arrays give the same bytes.
 pub fn write(path: impl AsRef<Path>, tensors: &BTreeMap<String, HostTensor>, strings: &BTreeMap<String, Vec<String>>) -> Result<()> {
     let path = path.as_ref();
     let failed = |e: std::io::Error| Error::io(path, e);
-    let mut buffer = Cursor::new(Vec::new());
-    let mut archive = NpzWriter::new(&mut buffer);
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    let begin = |archive: &mut ZipWriter<Cursor<Vec<u8>>>, name: &str, bytes: usize| {
+        let options = SimpleFileOptions::DEFAULT.large_file(bytes > LARGE);
+        archive.start_file(format!("{}.npy", name.replace('/', ".")), options).map_err(|e| failed(e.into()))
+    };
     for (name, tensor) in tensors {
         let shape: Vec<u64> = tensor.shape.iter().map(|&d| d as u64).collect();
-        let name = name.replace('/', ".");
+        begin(&mut archive, name, 4 * tensor.len())?;
         match &tensor.data {
             Data::F32(v) => {
-                let entry = archive.array(&name, Default::default()).map_err(failed)?;
-                let mut w = entry.default_dtype().shape(&shape).begin_nd().map_err(failed)?;
+                let mut w = WriteOptions::new().default_dtype().shape(&shape).writer(&mut archive).begin_nd().map_err(failed)?;
                 w.extend(v.iter().copied()).and_then(|()| w.finish()).map_err(failed)?;
             }
             Data::I32(v) => {
-                let entry = archive.array(&name, Default::default()).map_err(failed)?;
-                let mut w = entry.default_dtype().shape(&shape).begin_nd().map_err(failed)?;
+                let mut w = WriteOptions::new().default_dtype().shape(&shape).writer(&mut archive).begin_nd().map_err(failed)?;
                 w.extend(v.iter().copied()).and_then(|()| w.finish()).map_err(failed)?;
             }
         }
     }
     for (name, lines) in strings {
         let width = lines.iter().map(String::len).max().unwrap_or(0).max(1);
-        let entry = archive.array(&name.replace('/', "."), Default::default()).map_err(failed)?;
-        let kind = format!("|S{width}").parse().map_err(|e| Error::format(path, format!("array `{name}`: {e}")))?;
-        let mut w = entry.dtype(DType::Plain(kind)).shape(&[lines.len() as u64]).begin_nd().map_err(failed)?;
+        begin(&mut archive, name, width * lines.len())?;
+        let kind = DType::Plain(format!("|S{width}").parse().map_err(|e| Error::format(path, format!("array `{name}`: {e}")))?);
+        let options = WriteOptions::<[u8]>::new().dtype(kind).shape(&[lines.len() as u64]);
+        let mut w = options.writer(&mut archive).begin_nd().map_err(failed)?;
         for line in lines {
             w.push(line.as_bytes()).map_err(failed)?;
         }
         w.finish().map_err(failed)?;
     }
-    drop(archive);
+    let buffer = archive.finish().map_err(|e| failed(e.into()))?;
     text::write_whole(path, &buffer.into_inner())
 }
 

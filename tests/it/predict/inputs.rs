@@ -109,12 +109,13 @@ fn what_cannot_be_predicted_says_why_and_where() {
 #[test]
 fn real_searches_and_features_are_read() {
     let Some(data) = shared("data") else { return };
-    let found = good(targets(&[data.join("msas/1crn_A"), data.join("msas/P61626"), data.join("msas/T1201")], &Files::default()));
+    let found =
+        good(targets(&[data.join("msas/1crn_A"), data.join("msas/P61626"), data.join("msas/1k1a_A/colabfold.a3m.gz")], &Files::default()));
     let summary = summary(&found);
     assert_eq!((summary[0].0.as_str(), summary[0].1), ("1crn_A", 46));
     assert!(summary.iter().all(|s| s.2 > 1), "{summary:?}");
     let Source::Sequence { sequence, .. } = &found[0].source else { panic!("a sequence was expected") };
-    assert_eq!(sequence, "TTCCPSIVARSNFNVCRLPGTPEALCATYTGCIIIPGATCPGDYAN");
+    assert_eq!(sequence, "TTCCPSIVARSNFNVCRLPGTPEAICATYTGCIIIPGATCPGDYAN");
     let features = good(targets(&[data.join("features/T1026.npz"), data.join("features/8d27_A.npz")], &Files::default()));
     for target in features {
         let given = target.load(&|_, _| Ok(Vec::new())).unwrap();

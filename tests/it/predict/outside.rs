@@ -107,7 +107,11 @@ fn a_browser_runs_the_page_and_the_header_stays_text() {
     assert!(complaints.is_empty(), "{complaints:#?}");
     assert!(dom.contains("<title>6kwc</title>"), "the header's script ran");
     assert!(dom.contains("6kwc &lt;script&gt;document.title='broken'&lt;/script&gt;&lt;img src=x onerror="));
-    assert!(dom.contains("Rank 0 of 4 (by pLDDT): model_1_ptm, seed 0. 190 residues"), "the script did not fill the page");
+    assert!(
+        dom.contains("Rank 0 of 4 (by pLDDT): model_1_ptm, seed 0. 191 residues"),
+        "the script did not fill the page: {}",
+        &dom[dom.find("id=\"about\"").unwrap()..][..300]
+    );
     assert!(dom.contains("40 sequences, the target included"));
     let viewer = dom.split("id=\"viewer\"").nth(1).unwrap().split("</section>").next().unwrap();
     assert!(viewer.contains("<canvas"), "the viewer drew nothing");
