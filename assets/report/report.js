@@ -147,7 +147,7 @@
     source.getContext("2d").putImageData(image, 0, 0);
     pen.imageSmoothingEnabled = false;
     pen.drawImage(source, box.x, box.y, box.w, box.h);
-    axes(pen, box, 1, n, "scored residue", true);
+    axes(pen, box, 1, n, "scored residue; down: aligned residue", true);
     const bar = box.x + box.w + 16;
     for (let k = 0; k < box.h; k++) {
       pen.fillStyle = css(mix(greens, 1 - k / box.h));
@@ -254,6 +254,10 @@
     at("pae").setPointerCapture(event.pointerId);
   });
   at("pae").addEventListener("pointerup", () => {
+    if (drag && picked) {
+      const [[x0, x1], [y0, y1]] = picked;
+      at("pae-read").textContent = `Marked in the structure: scored ${residue(x0)}–${residue(x1)} magenta, aligned ${residue(y0)}–${residue(y1)} teal, both violet.`;
+    }
     drag = null;
     paint();
   });

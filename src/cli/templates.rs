@@ -40,6 +40,11 @@ impl TemplateArgs {
     /// The templates of a sequence, the user's own first. What is left out, and what was aligned with less than the best program, is said on
     /// standard error.
     pub fn read(&self, query: &str) -> Result<Vec<Template>> {
+        self.read_with(query, &[])
+    }
+
+    /// [`TemplateArgs::read`] with hits that were found beside the sequence's alignments; they count when there is a folder of mmCIF files.
+    pub fn read_with(&self, query: &str, beside: &[PathBuf]) -> Result<Vec<Template>> {
         let kalign = find_program(Path::new("kalign"))
             .map(|program| Kalign { program, limits: Limits { time: KALIGN_LIMIT, stop: super::stop::flag() } });
         let aligner = |a: &[u8], b: &[u8]| match &kalign {
@@ -56,17 +61,18 @@ impl TemplateArgs {
             eprintln!("template {}: covers {:.1} % of the sequence", found.template.name, 100.0 * covered);
             all.push(found.template);
         }
-        let Some(folder) = self.mmcif.as_ref().filter(|_| !self.hits.is_empty()) else { return Ok(all) };
+        let hits = [&self.hits, beside].concat();
+        let Some(folder) = self.mmcif.as_ref().filter(|_| !hits.is_empty()) else { return Ok(all) };
         let mut library = Library::new(folder, &aligner)?;
         if let Some(list) = &self.obsolete {
             library = library.with_obsolete(list)?;
         }
         let rules = Rules { max_date: self.max_template_date.clone(), ..Rules::default() };
-        let templates = library.templates(query, &read_hits(&self.hits, query)?, &rules)?;
+        let templates = library.templates(query, &read_hits(&hits, query)?, &rules)?;
         for left in &templates.left_out {
             eprintln!("template {} (hit {}) left out: {}", left.name, left.index, left.reason);
         }
-        if templates.found.is_empty() && self.template.is_empty() {
+        if templates.found.is_empty() && self.template.is_empty() && !self.hits.is_empty() {
             return Err(Error::Data(format!("{}: none of its hits can be a template", self.hits[0].display())));
         }
         all.extend(templates.found.into_iter().map(|f| f.template));

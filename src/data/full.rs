@@ -48,6 +48,16 @@ pub fn full(f: &Features, size: Size) -> BTreeMap<String, HostTensor> {
     all
 }
 
+/// The features of pass `r` alone, without the pass axis.
+pub fn pass(f: &Features, r: usize, size: Size) -> BTreeMap<String, HostTensor> {
+    let mut all = residue_features(f, size);
+    if size.n_templ > 0 {
+        all.extend(template_features(f, size));
+    }
+    all.extend(msa_features(f, &f.passes[r], size));
+    all
+}
+
 /// Features that hold for a residue: the same in every pass, without the pass axis.
 pub fn residue_features(f: &Features, size: Size) -> BTreeMap<String, HostTensor> {
     let (n, to) = (f.n_crop(), size.n_res);

@@ -142,6 +142,29 @@ fn attach(all: &mut [Result<Target, Refused>], files: &Files) -> Result<()> {
     Ok(())
 }
 
+/// Refuses sequences that have no alignment: a prediction from the sequence alone is seldom good, and should be asked for.
+pub fn require_alignments(all: &mut [Result<Target, Refused>]) {
+    for target in all {
+        let bare = matches!(target, Ok(Target { source: Source::Sequence { alignments, .. }, .. }) if alignments.is_empty());
+        if let (true, Ok(t)) = (bare, &*target) {
+            let what = format!("`{}` has no alignment: give --msa, --alignments or --search, or ask for --single-sequence", t.name);
+            *target = Err(Refused { name: t.name.clone(), error: Error::Data(what) });
+        }
+    }
+}
+
+/// Gives a target the results of its searches, which lie in `folder` or in `folder/msas`.
+pub fn attach_searches(target: &mut Target, folder: &Path) -> Result<()> {
+    if let Source::Sequence { alignments, hits, .. } = &mut target.source
+        && folder.is_dir()
+        && let Some((found, found_hits)) = searched(folder)?
+    {
+        alignments.extend(found);
+        hits.extend(found_hits);
+    }
+    Ok(())
+}
+
 struct Collector {
     names: Names,
     all: Vec<Result<Target, Refused>>,
@@ -385,7 +408,7 @@ impl Target {
         let alignment = match files.is_empty() {
             true => Alignment::of_query(sequence.as_bytes())?,
             false => {
-                let read: Vec<_> = files.iter().map(|f| msa::read_for(f, sequence.as_bytes())).collect::<Result<_>>()?;
+                let read: Vec<_> = files.iter().map(|f| Ok(cut(f, msa::read_for(f, sequence.as_bytes())?))).collect::<Result<_>>()?;
                 Alignment::stack(&read)?.0
             }
         };
@@ -398,6 +421,16 @@ impl Target {
             labels: None,
         })))
     }
+}
+
+/// An alignment within the row limits of AlphaFold's pipeline (`run_alphafold.py`), by the search that its file's name tells.
+fn cut(file: &Path, mut msa: msa::Msa) -> msa::Msa {
+    match layout::kind(file) {
+        Some(Kind::UniRef90) => msa.truncate(10_000),
+        Some(Kind::Mgnify) => msa.truncate(501),
+        _ => {}
+    }
+    msa
 }
 
 impl Given {

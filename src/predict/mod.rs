@@ -2,11 +2,12 @@
 //!
 //! [`input`] finds targets and [`batch`] takes them one after the other; [`scored`] is one run's structure with its confidences, which
 //! [`confidence`] computes; [`output`] writes a target's folder, [`report`] its page, [`plots`] its pictures. [`names`] makes folders' names of
-//! headers, [`coverage`] counts an alignment. The network is one function, [`Run`]. Knows nothing of clap or exit codes.
+//! headers, [`coverage`] counts an alignment, [`parameters`] finds what to predict with. The network is one function, [`Run`]. Knows nothing of clap or exit codes.
 
 use std::collections::BTreeMap;
 
 use crate::data::features::{FeatureConfig, Features};
+use crate::data::full::{self, Size};
 use crate::error::Result;
 use crate::protein::{Mask37, Positions37};
 use crate::tensor::HostTensor;
@@ -17,6 +18,7 @@ pub mod coverage;
 pub mod input;
 pub mod names;
 pub mod output;
+pub mod parameters;
 pub mod plots;
 pub mod raster;
 pub mod report;
@@ -40,6 +42,19 @@ pub enum Inputs<'a> {
     Features(&'a Features),
     /// AlphaFold's processed arrays with the leading pass axis, as a file has them.
     Arrays(&'a BTreeMap<String, HostTensor>),
+}
+
+impl Inputs<'_> {
+    /// AlphaFold's arrays of pass `r`, without the pass axis.
+    pub fn pass(&self, r: usize) -> BTreeMap<String, HostTensor> {
+        match self {
+            Inputs::Features(features) => full::pass(features, r, Size::of(features)),
+            Inputs::Arrays(arrays) => {
+                let one = |t: &HostTensor| t.rows(r..r + 1).reshape(&t.shape[1..]);
+                arrays.iter().filter(|(_, t)| t.shape.first().is_some_and(|&n| n > r)).map(|(n, t)| (n.clone(), one(t))).collect()
+            }
+        }
+    }
 }
 
 /// What one run is asked for.
