@@ -15,11 +15,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 
 struct Place { i: u32, j: u32, g: u32 }
-fn place(wg: vec3<u32>, lane: u32) -> Place {
-    let at = grid(wg);
-    let flat = at.x * 64u + lane;
-    return Place(at.y, flat / p.groups, flat % p.groups);
-}
+// A workgroup makes 16 columns of one row: item `flat` of them.
+fn place(at: vec3<u32>, flat: u32) -> Place { return Place(at.y, at.x * 16u + flat / p.groups, flat % p.groups); }
 
 // 1 / (1 - p) or 0 for the four elements of a group. `seed` is (seed's low and high word, step, example, pass); a mask that all rows (1)
 // or all columns (2) share is numbered without them.
@@ -35,28 +32,34 @@ fn factor(at: Place) -> vec4<f32> {
 
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let at = place(wg, lane);
-    if at.j >= p.n_j { return; }
-    // x and the residual are zero in the padding, and so is y.
-    var v = x_ld4(at.i * p.x0 + at.j * p.x1 + at.g) * factor(at);
-    if p.plus == 1u { v = v + residual_ld4(at.i * p.r0 + at.j * p.r1 + at.g); }
-    y_st4(at.i * p.y0 + at.j * p.y1 + at.g, v);
+    for (var flat = lane; flat < 16u * p.groups; flat += 64u) {
+        let at = place(grid(wg), flat);
+        if at.j >= p.n_j { return; }
+        // x and the residual are zero in the padding, and so is y.
+        var v = x_ld4(at.i * p.x0 + at.j * p.x1 + at.g) * factor(at);
+        if p.plus == 1u { v = v + residual_ld4(at.i * p.r0 + at.j * p.r1 + at.g); }
+        y_st4(at.i * p.y0 + at.j * p.y1 + at.g, v);
+    }
 }
 
 // dresidual = dy,  dx = mask dy / (1 - p)
 @compute @workgroup_size(64)
 fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let at = place(wg, lane);
-    if at.j >= p.n_j { return; }
-    let d = dy_ld4(at.i * p.y0 + at.j * p.y1 + at.g);
-    dresidual_st4(at.i * p.r0 + at.j * p.r1 + at.g, d);
-    dx_st4(at.i * p.x0 + at.j * p.x1 + at.g, d * factor(at));
+    for (var flat = lane; flat < 16u * p.groups; flat += 64u) {
+        let at = place(grid(wg), flat);
+        if at.j >= p.n_j { return; }
+        let d = dy_ld4(at.i * p.y0 + at.j * p.y1 + at.g);
+        dresidual_st4(at.i * p.r0 + at.j * p.r1 + at.g, d);
+        dx_st4(at.i * p.x0 + at.j * p.x1 + at.g, d * factor(at));
+    }
 }
 
 // dx alone, where nobody wants the residual's gradient.
 @compute @workgroup_size(64)
 fn backward_plain(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let at = place(wg, lane);
-    if at.j >= p.n_j { return; }
-    dx_st4(at.i * p.x0 + at.j * p.x1 + at.g, dy_ld4(at.i * p.y0 + at.j * p.y1 + at.g) * factor(at));
+    for (var flat = lane; flat < 16u * p.groups; flat += 64u) {
+        let at = place(grid(wg), flat);
+        if at.j >= p.n_j { return; }
+        dx_st4(at.i * p.x0 + at.j * p.x1 + at.g, dy_ld4(at.i * p.y0 + at.j * p.y1 + at.g) * factor(at));
+    }
 }

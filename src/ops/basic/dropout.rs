@@ -1,13 +1,19 @@
 //! Dropout with the residual, from a generator that is keyed by what it decides: the mask is never stored, and made again where needed.
 
 use crate::gpu::Recorder;
-use crate::gpu::recorder::{Launch, cut};
+use crate::gpu::recorder::{Cut, Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::view::{LANES, View, padded};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 
 /// Words of the seed tensor: the seed's low and high word, step, example (all bits of each), and pass (below 16).
 pub const SEED_WORDS: usize = 5;
+
+/// Columns that a workgroup makes.
+const COLUMNS: usize = 16;
+
+/// How bindings with three axes follow the grid.
+const CUTS: [Cut; 2] = [cut(1, 0, 1), cut(0, 1, COLUMNS)];
 
 fn source() -> &'static Source {
     shader!("basic/dropout")
@@ -73,7 +79,7 @@ impl Dropout {
             ("y0", s(y, 0)),
             ("y1", s(y, 1)),
         ]);
-        let groups = [(x.shape[1] * x.groups()).div_ceil(64), x.shape[0], 1];
+        let groups = [x.shape[1].div_ceil(COLUMNS), x.shape[0], 1];
         Launch::new(source(), entry, uniform, groups).flops(2.0 * x.len() as f64)
     }
 }
@@ -108,27 +114,25 @@ impl Op for Dropout {
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let (residual, value, y) = (three(&x[0]), three(&x[x.len() - 2]), three(&y[0]));
-        let row = [cut(1, 0, 1)];
         // Without a residual x stands in for it, so that the binding names memory that is there.
-        let launch = self.launch("forward", &residual, &value, &y).read("residual", &residual, &row).read("x", &value, &row);
-        r.launch(launch.read("seed", &x[x.len() - 1], &[]).write("y", &y, &row));
+        let launch = self.launch("forward", &residual, &value, &y).read("residual", &residual, &CUTS).read("x", &value, &CUTS);
+        r.launch(launch.read("seed", &x[x.len() - 1], &[]).write("y", &y, &CUTS));
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
         let dy = three(b.dy0());
-        let row = [cut(1, 0, 1)];
         let seed = &b.x[b.x.len() - 1];
         let dx = b.dx[usize::from(self.residual)].as_ref().map(three);
         match b.dx[0].as_ref().filter(|_| self.residual).map(three) {
             None => {
                 let Some(dx) = dx else { return };
                 let launch = self.launch("backward_plain", &dy, &dx, &dy).read("seed", seed, &[]);
-                r.launch(launch.read("dy", &dy, &row).write("dx", &dx, &row));
+                r.launch(launch.read("dy", &dy, &CUTS).write("dx", &dx, &CUTS));
             }
             Some(dresidual) => {
                 let dx = dx.unwrap_or_else(|| r.temp(&dy.shape, dy.dtype));
-                let launch = self.launch("backward", &dresidual, &dx, &dy).read("seed", seed, &[]).read("dy", &dy, &row);
-                r.launch(launch.write("dresidual", &dresidual, &row).write("dx", &dx, &row));
+                let launch = self.launch("backward", &dresidual, &dx, &dy).read("seed", seed, &[]).read("dy", &dy, &CUTS);
+                r.launch(launch.write("dresidual", &dresidual, &CUTS).write("dx", &dx, &CUTS));
             }
         }
     }
@@ -172,7 +176,8 @@ fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 
 #[cfg(test)]
 mod tests {
-    use super::philox;
+    use super::{Dropout, Share, philox};
+    use crate::op::{Array, Op};
 
     /// The known answers that the generator's authors publish with it (Random123, `kat_vectors`).
     #[test]
@@ -181,5 +186,42 @@ mod tests {
         assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
         let pi = [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344];
         assert_eq!(philox(pi, [0xa409_3822, 0x299f_31d0]), [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]);
+    }
+
+    /// The mask over ones: 0 where an element is dropped, else 1 / (1 - rate).
+    fn mask(share: Share, key: u64, seed: [f64; 5]) -> Vec<f64> {
+        let ones = Array::new(&[40, 50, 30], vec![1.0; 60_000]);
+        Dropout { rate: 0.25, share, key, residual: false }.reference(&[ones, Array::new(&[5], seed.to_vec())])[0].data.clone()
+    }
+
+    #[test]
+    fn a_quarter_is_dropped_and_everything_in_the_key_counts() {
+        let seed = [-3.0, 7.0, 11.0, 5.0, 1.0];
+        let base = mask(Share::Nothing, 1, seed);
+        // 60,000 draws at 1/4: four standard deviations of the share are 0.0071.
+        let dropped = base.iter().filter(|m| **m == 0.0).count() as f64 / 6e4;
+        assert!((dropped - 0.25).abs() < 0.0071, "{dropped} of the elements are dropped");
+        let agree = |other: &[f64]| base.iter().zip(other).filter(|(a, b)| a == b).count() as f64 / 6e4;
+        // Independent masks agree in 1/16 + 9/16 of their elements.
+        let apart = |what: &str, other: Vec<f64>| assert!((agree(&other) - 0.625).abs() < 0.01, "{what}: {}", agree(&other));
+        for word in 0..5 {
+            let mut other = seed;
+            other[word] += 1.0;
+            apart(&format!("seed word {word}"), mask(Share::Nothing, 1, other));
+        }
+        apart("low half of the scope's hash", mask(Share::Nothing, 2, seed));
+        apart("high half of the scope's hash", mask(Share::Nothing, 1 | 1 << 32, seed));
+    }
+
+    #[test]
+    fn rows_or_columns_share_a_mask() {
+        let seed = [1.0, 0.0, 2.0, 0.0, 0.0];
+        let (by_row, by_column) = (mask(Share::Rows, 9, seed), mask(Share::Columns, 9, seed));
+        let at = |m: &[f64], i: usize, j: usize| m[(i * 50 + j) * 30..][..30].to_vec();
+        for (i, j) in (0..40).flat_map(|i| (0..50).map(move |j| (i, j))) {
+            assert_eq!(at(&by_row, i, j), at(&by_row, 0, j));
+            assert_eq!(at(&by_column, i, j), at(&by_column, i, 0));
+        }
+        assert!(at(&by_row, 0, 0) != at(&by_row, 0, 1) && at(&by_column, 0, 0) != at(&by_column, 1, 0));
     }
 }

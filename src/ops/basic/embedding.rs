@@ -111,12 +111,13 @@ impl Embedding {
             };
             let sums = sums.slice(0, block[0].clone()).slice(1, block[1].start * (table + 1)..block[1].end * (table + 1));
             let uniform = self.uniform(table, &dy, places, &part, [no, nj]);
+            let flops = (2 * part.o.len() * part.j.len() * dy.width()) as f64;
             r.launch(
                 Launch::new(source(), "backward_part", uniform, [no, nj, dy.groups().div_ceil(64)])
                     .read("index", &index, &index_cuts)
                     .read("dy", &dy.slice(0, part.o).slice(1, part.j), &cuts)
                     .write("part", &sums, &[cut(0, 0, 1), cut(1, 1, table + 1)])
-                    .flops((2 * places.outer * places.columns * dy.width()) as f64),
+                    .flops(flops),
             );
         };
         let row_bytes = dy.groups() * LANES * dy.dtype.size();

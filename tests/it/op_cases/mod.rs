@@ -11,6 +11,7 @@ use anyfold::graph::Tensor;
 use anyfold::graph::run::Session;
 use anyfold::op::{Array, Op};
 use anyfold::ops;
+use anyfold::ops::basic::dropout::{Dropout, Share};
 use anyfold::ops::basic::layer_norm::LayerNorm;
 use anyfold::ops::basic::linear::{Act, Linear};
 use anyfold::tensor::{DType, HostTensor};
@@ -216,7 +217,7 @@ fn windows_and_checks_change_no_bit() {
     assert_eq!(wide, narrow, "64 KiB windows change a bit");
 }
 
-/// A two-layer network on 4,000 rows, with and without recompute: its loss-like output and the gradients of everything.
+/// A two-layer network with dropout on 4,000 rows, with and without recompute: its loss-like output and the gradients of everything.
 fn replayed(choice: &Choice) -> Vec<HostTensor> {
     let gpu = Gpu::open(choice).expect("a Vulkan, Metal or DX12 adapter");
     let cache = Cache::default();
@@ -224,6 +225,7 @@ fn replayed(choice: &Choice) -> Vec<HostTensor> {
     for recompute in [false, true] {
         let graph = ops::graph(DType::F32, 4096);
         let x = graph.input("x", &[4000, 20], DType::F32, true);
+        let seed = graph.input("seed", &[5], DType::I32, false);
         let scale = graph.param("scale", &[20], 0);
         let offset = graph.param("offset", &[20], 20);
         let w1 = graph.param("w1", &[20, 33], 64);
@@ -231,7 +233,8 @@ fn replayed(choice: &Choice) -> Vec<HostTensor> {
         let block = || {
             let h = graph.apply(LayerNorm { eps: 1e-5 }, &[x, scale, offset]);
             let h = graph.apply(Linear { bias: false, act: Act::Relu }, &[h, w1]);
-            x + graph.apply(Linear { bias: false, act: Act::None }, &[h, w2])
+            let h = graph.apply(Linear { bias: false, act: Act::None }, &[h, w2]);
+            graph.apply(Dropout { rate: 0.25, share: Share::Nothing, key: 7, residual: true }, &[x, h, seed])
         };
         let y = if recompute { graph.recompute(block) } else { block() };
         let y = y * y;
@@ -239,6 +242,7 @@ fn replayed(choice: &Choice) -> Vec<HostTensor> {
         graph.backward(&[(y, None)]);
         let session = Session::new(&gpu, &cache, &graph).expect("fits");
         session.set("x", &HostTensor::f32(&[4000, 20], draw(1, 80_000)));
+        session.set("seed", &HostTensor::i32(&[5], vec![1, 2, 3, 4, 0]));
         session.set_param("scale", &HostTensor::f32(&[20], draw(2, 20)));
         session.set_param("offset", &HostTensor::f32(&[20], draw(3, 20)));
         session.set_param("w1", &HostTensor::f32(&[20, 33], draw(4, 660)));
