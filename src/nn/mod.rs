@@ -3,6 +3,7 @@
 //! Knows operations; must not know AlphaFold's parts, nor wgpu.
 
 pub mod dropout;
+pub mod global_attention;
 pub mod init;
 pub mod layers;
 pub mod outer_product_mean;

@@ -20,6 +20,8 @@ pub mod data;
 pub mod golden;
 pub mod gpu_losses;
 pub mod gpu_losses_basic;
+mod gpu_attention;
+mod gpu_losses;
 pub mod gpu_outer;
 pub mod gpu_structure;
 pub mod hashed;
@@ -58,6 +60,7 @@ pub type Runner = fn(&Context, &Golden) -> Option<Result<Outputs>>;
 pub const RUNNERS: &[Runner] = &[
     gpu_structure::run,
     gpu_losses_basic::run,
+    gpu_attention::run,
     gpu_outer::run,
     gpu_losses::run,
     |_, case| data::run(case),

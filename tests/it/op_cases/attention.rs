@@ -7,6 +7,7 @@ use anyfold::gpu::program::Cache;
 use anyfold::graph::run::Session;
 use anyfold::ops;
 use anyfold::ops::evoformer::attention::Attention;
+use anyfold::ops::evoformer::masked_mean::MaskedMean;
 use anyfold::tensor::{DType, HostTensor};
 
 use super::{Case, Draw, case, draw};
@@ -44,6 +45,15 @@ pub(super) fn cases() -> Vec<Case> {
         ]),
         case("attention 129", ALL, &[&[1, 129, 1, 8], &[1, 129, 1, 8], &[1, 129, 1, 8], &[1, 129], &[129, 129, 1], &[1, 129, 1, 8]])
             .drawn(&[Signed, Signed, Signed, Mask]),
+        // Eight heads share keys and values: the queries of one row are its heads.
+        case("attention global", MASK, &[&[3, 8, 1, 8], &[3, 129, 1, 8], &[3, 129, 1, 8], &[3, 129]]).drawn(&[
+            Signed,
+            Signed,
+            Signed,
+            MaskWithout(129),
+        ]),
+        case("masked mean", MaskedMean, &[&[3, 5, 6], &[3, 5]]).drawn(&[Signed, MaskWithout(5)]),
+        case("masked mean 129", MaskedMean, &[&[5, 129, 70], &[5, 129]]).drawn(&[Signed, Mask]),
     ]
 }
 
