@@ -23,4 +23,5 @@ pub mod raw;
 pub mod raw_example;
 pub mod set;
 pub mod ship;
+pub mod template_angles;
 pub mod templates;

@@ -191,7 +191,7 @@ impl Gpu {
 
     /// The first failure that the device reported, as an error.
     pub fn check(&self) -> Result<()> {
-        let failure = self.lost.lock().expect("no thread panics with this lock").clone();
+        let failure = self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         match failure {
             None => Ok(()),
             Some(what) if what.to_lowercase().contains("memory") => {
@@ -243,5 +243,5 @@ impl Gpu {
 }
 
 fn note(slot: &Mutex<Option<String>>, what: String) {
-    slot.lock().expect("no thread panics with this lock").get_or_insert(what);
+    slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(what);
 }

@@ -320,7 +320,7 @@ fn bind_group(
 
 impl Cache {
     fn module(&self, gpu: &Gpu, launch: &Launch, variant: &Variant) -> Arc<(wgpu::ShaderModule, Reflection)> {
-        let mut modules = self.modules.lock().expect("no thread panics with this lock");
+        let mut modules = self.modules.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let make = || {
             let text = shader::assemble(launch.source, variant);
             let reflection = shader::reflect(launch.source.name, &text);
@@ -340,7 +340,7 @@ impl Cache {
         let variant = variant_of(launch);
         let constants = launch.constants.iter().map(|(n, v)| (*n, v.to_bits())).collect();
         let key = Key { variant: variant.clone(), entry: launch.entry, constants };
-        if let Some(found) = self.pipelines.lock().expect("no thread panics with this lock").get(&key) {
+        if let Some(found) = self.pipelines.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key) {
             return Ok(found.clone());
         }
         let module = self.module(gpu, launch, &variant);
@@ -351,7 +351,7 @@ impl Cache {
         }
         let pipeline = Arc::new(build(gpu, launch, &module.0, entry));
         gpu.check()?;
-        self.pipelines.lock().expect("no thread panics with this lock").insert(key, pipeline.clone());
+        self.pipelines.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(key, pipeline.clone());
         Ok(pipeline)
     }
 }

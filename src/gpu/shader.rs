@@ -37,6 +37,7 @@ const LIBRARY: &[(&str, &str)] = &[
     lib!("gemm"),
     lib!("philox"),
     lib!("reduce"),
+    lib!("philox"),
     lib!("rigid"),
 ];
 

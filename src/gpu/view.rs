@@ -126,6 +126,27 @@ impl View {
         Self { shape: shape.to_vec(), strides: contiguous_strides(shape), ..self.clone() }
     }
 
+    /// The last two axes of a contiguous view as one, padding included.
+    pub fn merge_last(&self) -> Self {
+        assert!(self.is_contiguous() && self.shape.len() > 1, "the last two axes of {self:?} as one");
+        let mut shape = self.shape.clone();
+        let width = padded(shape.pop().expect("two axes"));
+        *shape.last_mut().expect("two axes") *= width;
+        Self { strides: contiguous_strides(&shape), shape, ..self.clone() }
+    }
+
+    /// The innermost axis as `[h, d]`, each `d` padded to whole groups.
+    pub fn split_last(&self, h: usize, d: usize) -> Self {
+        assert_eq!(self.width(), h * padded(d), "{:?} as {h} heads of {d}", self.shape);
+        let mut view = self.clone();
+        let last = view.shape.len() - 1;
+        view.shape[last] = h;
+        view.strides[last] = padded(d);
+        view.shape.push(d);
+        view.strides.push(1);
+        view
+    }
+
     /// Elements from the first to one past the last group touched, when axis `a` runs over `ranges[a]`, relative to the root.
     pub fn span(&self, ranges: &[std::ops::Range<usize>]) -> std::ops::Range<usize> {
         let (mut lo, mut hi) = (self.offset, self.offset);

@@ -451,6 +451,11 @@ impl<'g> Tensor<'g> {
         self.derive(|v| v.slice(axis, range))
     }
 
+    /// `n` times itself along a new first axis, without a copy: for masks and tables, which have no gradient.
+    pub fn repeat(&self, n: usize) -> Tensor<'g> {
+        self.derive(|v| View { shape: [&[n], v.shape.as_slice()].concat(), strides: [&[0], v.strides.as_slice()].concat(), ..v.clone() })
+    }
+
     /// The axes in another order, without a copy; the innermost stays.
     pub fn permute(&self, order: &[usize]) -> Tensor<'g> {
         self.derive(|v| v.permute(order))
@@ -459,6 +464,16 @@ impl<'g> Tensor<'g> {
     /// The same elements under another shape, without a copy when they are contiguous.
     pub fn reshape(&self, shape: &[usize]) -> Tensor<'g> {
         self.contiguous().derive(|v| v.reshape(shape))
+    }
+
+    /// The last two axes `[h, d]` as one of `h` times `d` padded to whole groups, without a copy.
+    pub fn merge_last(&self) -> Tensor<'g> {
+        self.contiguous().derive(View::merge_last)
+    }
+
+    /// The innermost axis as `[h, d]`, where each `d` takes whole groups, without a copy: the inverse of [`Tensor::merge_last`].
+    pub fn split_last(&self, h: usize, d: usize) -> Tensor<'g> {
+        self.derive(|v| v.split_last(h, d))
     }
 
     /// Itself, or a contiguous copy.

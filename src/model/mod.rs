@@ -2,5 +2,11 @@
 //!
 //! Must not know wgpu, WGSL, buffers, chunks or storage types.
 
+pub mod config;
+pub mod embed;
+pub mod evoformer;
+pub mod features;
 pub mod heads;
 pub mod structure;
+pub mod template;
+pub mod trunk;

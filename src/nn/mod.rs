@@ -2,6 +2,7 @@
 //!
 //! Knows operations; must not know AlphaFold's parts, nor wgpu.
 
+pub mod attention;
 pub mod dropout;
 pub mod global_attention;
 pub mod init;

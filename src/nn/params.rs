@@ -193,12 +193,13 @@ pub struct Scope<'g> {
     params: Rc<RefCell<Params>>,
     path: String,
     block: Option<(usize, usize)>,
+    instance: Option<usize>,
 }
 
 impl<'g> Scope<'g> {
     /// The root of a model's names.
     pub fn new(graph: &'g Graph, params: Rc<RefCell<Params>>) -> Self {
-        Self { graph, params, path: String::new(), block: None }
+        Self { graph, params, path: String::new(), block: None, instance: None }
     }
 
     /// The scope `name` below this one.
@@ -212,12 +213,16 @@ impl<'g> Scope<'g> {
         Self { block: Some((i, n)), ..self.clone() }
     }
 
-    /// The path, with the block's number: the key of everything random below.
+    /// Use `i` of parameters that are used several times, such as by every template: what is random below differs.
+    pub fn instance(&self, i: usize) -> Self {
+        Self { instance: Some(i), ..self.clone() }
+    }
+
+    /// The path, with the numbers of block and instance: the key of everything random below.
     pub fn key(&self) -> String {
-        match self.block {
-            Some((i, _)) => format!("{}#{i}", self.path),
-            None => self.path.clone(),
-        }
+        let block = self.block.map(|(i, _)| format!("#{i}")).unwrap_or_default();
+        let instance = self.instance.map(|i| format!("@{i}")).unwrap_or_default();
+        format!("{}{block}{instance}", self.path)
     }
 
     /// A matrix `[in, out]`, or a vector where there is no input axis.

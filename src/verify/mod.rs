@@ -15,12 +15,15 @@ use crate::gpu::Gpu;
 use crate::gpu::device::Choice;
 use crate::gpu::program::Cache;
 
+pub mod alphafold_config;
 pub mod bench;
 pub mod data;
 pub mod golden;
 mod gpu_attention;
+pub mod gpu_evoformer;
 pub mod gpu_losses;
 pub mod gpu_losses_basic;
+pub mod gpu_modules;
 pub mod gpu_outer;
 pub mod gpu_structure;
 pub mod hashed;
@@ -62,6 +65,8 @@ pub const RUNNERS: &[Runner] = &[
     gpu_attention::run,
     gpu_outer::run,
     gpu_losses::run,
+    gpu_evoformer::run,
+    gpu_modules::run,
     |_, case| data::run(case),
     |_, case| templates::run(case),
     |_, case| host_structure::run(case),

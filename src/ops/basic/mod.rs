@@ -13,4 +13,5 @@ pub mod sigmoid_cross_entropy;
 pub mod softmax;
 pub mod softmax_cross_entropy;
 pub mod sum;
+pub mod transpose;
 pub mod unary;

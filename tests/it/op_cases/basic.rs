@@ -12,6 +12,8 @@ use anyfold::ops::basic::softmax::Softmax;
 use anyfold::ops::basic::sum::Sum;
 use anyfold::ops::basic::unary::Unary;
 
+use anyfold::ops::basic::transpose::Transpose;
+
 use super::{Case, Draw, case};
 
 pub(super) fn cases() -> Vec<Case> {
@@ -73,6 +75,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("relative positions", embedding(true, Some(4)), &[&[29], &[9, 7], &[7]]).drawn(&[Draw::Below(20)]),
         case("relative positions in blocks", embedding(false, Some(32)), &[&[67], &[65, 33]]).drawn(&[Draw::Below(90)]),
         case("one hot", OneHot { classes: 9 }, &[&[3, 33]]).drawn(&[Draw::Below(11)]),
+        case("transpose", Transpose, &[&[5, 33]]),
+        case("transpose batch", Transpose, &[&[3, 7, 2]]),
         case("linear 1", linear(true, Act::None), &[&[1, 1], &[1, 1], &[1]]),
         case("linear", linear(false, Act::None), &[&[3, 11, 33], &[33, 9]]),
         case("linear bias", linear(true, Act::None), &[&[37, 20], &[20, 70], &[70]]),

@@ -18,6 +18,7 @@ use anyfold::tensor::{DType, HostTensor};
 
 mod attention;
 mod basic;
+mod features;
 mod gemm;
 mod heads;
 mod loss;
@@ -53,6 +54,7 @@ impl Case {
         match self.draws.get(i).unwrap_or(&Draw::Signed) {
             Draw::Signed => (raw, false),
             Draw::Positive => (raw.iter().map(|v| 1.0 + v * 0.5).collect(), false),
+            Draw::Wide => (raw.iter().map(|v| v * 20.0).collect(), false),
             Draw::Mask => (raw.iter().enumerate().map(|(i, v)| if i == 0 || *v > -0.5 { 1.0 } else { 0.0 }).collect(), false),
             Draw::Rows(e) => {
                 let width = self.shapes[i].last().expect("an axis");
@@ -75,6 +77,8 @@ enum Draw {
     Signed,
     /// Uniform in [0.5, 1.5).
     Positive,
+    /// Uniform in [-20, 20): positions in Angstrom.
+    Wide,
     /// 0 or 1, about a quarter zeros, the first always 1.
     Mask,
     /// The same, the last `n` all zero: a row without any key.
@@ -92,6 +96,7 @@ fn cases() -> Vec<Case> {
     let groups: &[fn() -> Vec<Case>] = &[
         attention::cases,
         basic::cases,
+        features::cases,
         gemm::cases,
         heads::cases,
         loss::cases,

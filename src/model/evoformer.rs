@@ -1,0 +1,204 @@
+//! The Evoformer's modules (supplement 1.6), each as the update that is added to its input.
+
+use crate::graph::Tensor;
+use crate::model::config::BlockConfig;
+use crate::nn::attention::{Config, attention};
+use crate::nn::dropout::add_dropout;
+use crate::nn::global_attention;
+use crate::nn::init::Init;
+use crate::nn::layers::{layer_norm, linear, transition};
+use crate::nn::outer_product_mean::outer_product_mean;
+use crate::nn::params::{Decl, Scope};
+use crate::ops::basic::dropout::Share;
+use crate::ops::basic::dropout::Share::{Columns, Rows};
+use crate::ops::basic::linear::{Act, Linear};
+use crate::ops::basic::transpose::Transpose;
+use crate::ops::evoformer::gated::Gated;
+use crate::ops::evoformer::triangle_product::TriangleProduct;
+
+/// `[c_z]` to one bias a head, without a constant: `feat_2d_weights [c_z, h]`.
+fn pair_bias<'g>(scope: &Scope<'g>, z: Tensor<'g>, heads: usize) -> Tensor<'g> {
+    let c_z = *z.shape().last().expect("an axis");
+    let w = scope.param(Decl { name: "feat_2d_weights", input: &[c_z], output: &[heads], init: Init::Linear });
+    scope.graph.apply(Linear { bias: false, act: Act::None }, &[z, w]) // [n_res, n_res, h]
+}
+
+/// Algorithm 7 MSARowAttentionWithPairBias: `m [n_seq, n_res, c_m]`, its mask, `z [n_res, n_res, c_z]`.
+pub fn msa_row_attention<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>, z: Tensor<'g>, config: Config) -> Tensor<'g> {
+    let m = layer_norm(&scope.child("query_norm"), m); // line 1  [n_seq, n_res, c_m]
+    let z = layer_norm(&scope.child("feat_2d_norm"), z); // line 3  [n_res, n_res, c_z]
+    let b = pair_bias(scope, z, config.heads); // line 3  [n_res, n_res, h]
+    attention(&scope.child("attention"), m, None, Some(mask), Some(b), config) // lines 2, 4-7
+}
+
+/// Algorithm 8 MSAColumnAttention: `m [n_seq, n_res, c_m]`, attention along the sequences of a column.
+pub fn msa_column_attention<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>, config: Config) -> Tensor<'g> {
+    let m = layer_norm(&scope.child("query_norm"), m).permute(&[1, 0, 2]); // line 1  [n_res, n_seq, c_m]
+    let mask = scope.graph.apply(Transpose, &[mask]); // [n_res, n_seq]
+    attention(&scope.child("attention"), m, None, Some(mask), None, config).permute(&[1, 0, 2]) // lines 2-6
+}
+
+/// Algorithm 19 MSAColumnGlobalAttention: `m [n_seq, n_res, c_m]`, every head with the same keys and values.
+pub fn msa_column_global_attention<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>, config: Config) -> Tensor<'g> {
+    let m = layer_norm(&scope.child("query_norm"), m).permute(&[1, 0, 2]); // line 1  [n_res, n_seq, c_m]
+    let mask = scope.graph.apply(Transpose, &[mask]); // [n_res, n_seq]
+    let config = global_attention::Config { heads: config.heads, d: config.d_k, gated: config.gated, out: config.out };
+    global_attention::global_attention(&scope.child("attention"), m, None, mask, config).permute(&[1, 0, 2]) // lines 2-8
+}
+
+/// Algorithms 13 and 14 TriangleAttentionStartingNode and EndingNode: `z [n_res, n_res, c_z]` and its mask. The ending node is the
+/// starting node of the transposed pair representation (QUIRKS 10).
+pub fn triangle_attention<'g>(scope: &Scope<'g>, z: Tensor<'g>, mask: Tensor<'g>, starting: bool, config: Config) -> Tensor<'g> {
+    let turn = |t: Tensor<'g>| if starting { t } else { t.permute(&[1, 0, 2]) };
+    let mask = if starting { mask } else { scope.graph.apply(Transpose, &[mask]) };
+    let z = layer_norm(&scope.child("query_norm"), z); // line 1  [n_res, n_res, c_z]
+    let b = turn(pair_bias(scope, z, config.heads)); // line 3  [n_res, n_res, h]
+    turn(attention(&scope.child("attention"), turn(z), None, Some(mask), Some(b), config)) // lines 2, 4-7
+}
+
+/// What the two namings of triangle multiplication's parameters differ in: one linear map for each projection and gate of each side, or
+/// one for both sides, left first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edges {
+    /// `left_projection`, `right_projection`, `left_gate`, `right_gate`: the released monomer models.
+    Apart,
+    /// `projection` and `gate`.
+    Fused,
+}
+
+/// Algorithms 11 and 12 TriangleMultiplicationOutgoing and Incoming: `z [n_res, n_res, c_z]`, its mask, and `c` channels between.
+/// AlphaFold's code masks the projections, and for incoming edges swaps left and right relative to the paper (QUIRKS 11).
+pub fn triangle_multiplication<'g>(
+    scope: &Scope<'g>,
+    z: Tensor<'g>,
+    mask: Tensor<'g>,
+    outgoing: bool,
+    (c, edges): (usize, Edges),
+) -> Tensor<'g> {
+    let c_z = *z.shape().last().expect("an axis");
+    let (norm_in, norm_out) = match edges {
+        Edges::Apart => ("layer_norm_input", "center_layer_norm"),
+        Edges::Fused => ("left_norm_input", "center_norm"),
+    };
+    let z = layer_norm(&scope.child(norm_in), z); // line 1
+    let edge = |a, gate| scope.graph.apply(Gated { gate: true }, &[a, gate, mask]); // [n_res, n_res, c]
+    let (a, b) = match edges {
+        Edges::Apart => {
+            let map = |name: &str, init| linear(&scope.child(name), z, c, init, Act::None);
+            let side = |a, g| edge(map(a, Init::Linear), map(g, Init::Constant(0.0)));
+            (side("left_projection", "left_gate"), side("right_projection", "right_gate"))
+        }
+        Edges::Fused => {
+            let ab = linear(&scope.child("projection"), z, 2 * c, Init::Linear, Act::None); // [n_res, n_res, 2 c]
+            let gate = linear(&scope.child("gate"), z, 2 * c, Init::Constant(0.0), Act::None);
+            let half = |at: usize| edge(ab.slice(2, at..at + c), gate.slice(2, at..at + c));
+            (half(0), half(c))
+        }
+    }; // line 2
+    let x = scope.graph.apply(TriangleProduct { outgoing }, &[a, b]); // line 4  [n_res, n_res, c]
+    let x = layer_norm(&scope.child(norm_out), x);
+    let x = linear(&scope.child("output_projection"), x, c_z, Init::Constant(0.0), Act::None); // [n_res, n_res, c_z]
+    x * linear(&scope.child("gating_linear"), z, c_z, Init::Constant(0.0), Act::Sigmoid) // line 3
+}
+
+/// The attention of a block's pair half.
+fn pair_heads(config: &BlockConfig, c: usize) -> Config {
+    Config { out: c, ..Config::split(config.pair_heads, config.pair_attention.unwrap_or(c), true) }
+}
+
+/// The pair half of a block (Algorithm 6 lines 6-10): `z [n_res, n_res, c_z]` and its mask.
+pub fn pair_stack<'g>(scope: &Scope<'g>, z: Tensor<'g>, mask: Tensor<'g>, config: &BlockConfig, seed: Option<Tensor<'g>>) -> Tensor<'g> {
+    let heads = pair_heads(config, *z.shape().last().expect("an axis"));
+    let edges = (config.triangle, Edges::Apart);
+    let update = |name: &str, z: Tensor<'g>, share: Share, module: &dyn Fn(&Scope<'g>) -> Tensor<'g>| {
+        let scope = scope.child(name);
+        add_dropout(&scope, z, module(&scope), (config.pair_dropout, share), seed)
+    };
+    let z = update("triangle_multiplication_outgoing", z, Rows, &|s| triangle_multiplication(s, z, mask, true, edges)); // line 6
+    let z = update("triangle_multiplication_incoming", z, Rows, &|s| triangle_multiplication(s, z, mask, false, edges)); // line 7
+    let z = update("triangle_attention_starting_node", z, Rows, &|s| triangle_attention(s, z, mask, true, heads)); // line 8
+    let z = update("triangle_attention_ending_node", z, Columns, &|s| triangle_attention(s, z, mask, false, heads)); // line 9
+    z + transition(&scope.child("pair_transition"), z, config.pair_factor) // line 10
+}
+
+/// One block of the template pair stack (Algorithm 16 lines 2-6), whose order is its own (QUIRKS 12): `t [n_res, n_res, c_t]`.
+pub fn template_pair_block<'g>(
+    scope: &Scope<'g>,
+    t: Tensor<'g>,
+    mask: Tensor<'g>,
+    config: &BlockConfig,
+    seed: Option<Tensor<'g>>,
+) -> Tensor<'g> {
+    let heads = pair_heads(config, *t.shape().last().expect("an axis"));
+    let edges = (config.triangle, Edges::Apart);
+    let update = |name: &str, t: Tensor<'g>, share: Share, module: &dyn Fn(&Scope<'g>) -> Tensor<'g>| {
+        let scope = scope.child(name);
+        add_dropout(&scope, t, module(&scope), (config.pair_dropout, share), seed)
+    };
+    let t = update("triangle_attention_starting_node", t, Rows, &|s| triangle_attention(s, t, mask, true, heads)); // line 2
+    let t = update("triangle_attention_ending_node", t, Columns, &|s| triangle_attention(s, t, mask, false, heads)); // line 3
+    let t = update("triangle_multiplication_outgoing", t, Rows, &|s| triangle_multiplication(s, t, mask, true, edges)); // line 4
+    let t = update("triangle_multiplication_incoming", t, Rows, &|s| triangle_multiplication(s, t, mask, false, edges)); // line 5
+    t + transition(&scope.child("pair_transition"), t, config.pair_factor) // line 6
+}
+
+/// Algorithm 16 TemplatePairStack: `t [n_res, n_res, c_t]`, without the final layer norm.
+pub fn template_pair_stack<'g>(
+    scope: &Scope<'g>,
+    t: Tensor<'g>,
+    mask: Tensor<'g>,
+    config: &BlockConfig,
+    seed: Option<Tensor<'g>>,
+) -> Tensor<'g> {
+    let stack = scope.child("__layer_stack_no_state");
+    let block = |t, i| scope.graph.recompute(|| template_pair_block(&stack.block(i, config.blocks), t, mask, config, seed));
+    (0..config.blocks).fold(t, block)
+}
+
+/// Masks of a stack's representations.
+#[derive(Debug, Clone, Copy)]
+pub struct Masks<'g> {
+    /// Of the alignment, `[n_seq, n_res]`.
+    pub msa: Tensor<'g>,
+    /// Of the pairs, `[n_res, n_res]`.
+    pub pair: Tensor<'g>,
+}
+
+/// One block of Algorithm 6 EvoformerStack (lines 2-10), or with `extra` of Algorithm 18 ExtraMsaStack, whose column attention is global:
+/// `m [n_seq, n_res, c_m]` and `z [n_res, n_res, c_z]`.
+pub fn evoformer_block<'g>(
+    scope: &Scope<'g>,
+    (m, z): (Tensor<'g>, Tensor<'g>),
+    masks: Masks<'g>,
+    config: &BlockConfig,
+    extra: bool,
+    seed: Option<Tensor<'g>>,
+) -> (Tensor<'g>, Tensor<'g>) {
+    let (c_m, c_z) = (*m.shape().last().expect("an axis"), *z.shape().last().expect("an axis"));
+    let heads = Config::split(config.msa_heads, c_m, true);
+    let outer = |m, z| z + outer_product_mean(&scope.child("outer_product_mean"), m, masks.msa, config.outer, c_z);
+    let z = if config.outer_first { outer(m, z) } else { z };
+    let row = scope.child("msa_row_attention_with_pair_bias");
+    let m = add_dropout(&row, m, msa_row_attention(&row, m, masks.msa, z, heads), (config.msa_dropout, Rows), seed); // line 2
+    let m = m + match extra {
+        false => msa_column_attention(&scope.child("msa_column_attention"), m, masks.msa, heads), // line 3
+        true => msa_column_global_attention(&scope.child("msa_column_global_attention"), m, masks.msa, heads), // Algorithm 18 line 3
+    };
+    let m = m + transition(&scope.child("msa_transition"), m, config.msa_factor); // line 4
+    let z = if config.outer_first { z } else { outer(m, z) }; // line 5
+    (m, pair_stack(scope, z, masks.pair, config, seed)) // lines 6-10
+}
+
+/// Algorithm 6 EvoformerStack without its last line, or with `extra` Algorithm 18 ExtraMsaStack. Each block keeps only its inputs for the
+/// backward pass and is computed again there (supplement 1.11.8).
+pub fn evoformer_stack<'g>(
+    scope: &Scope<'g>,
+    (m, z): (Tensor<'g>, Tensor<'g>),
+    masks: Masks<'g>,
+    config: &BlockConfig,
+    extra: bool,
+    seed: Option<Tensor<'g>>,
+) -> (Tensor<'g>, Tensor<'g>) {
+    let block = |mz, i| scope.graph.recompute(|| evoformer_block(&scope.block(i, config.blocks), mz, masks, config, extra, seed));
+    (0..config.blocks).fold((m, z), block)
+}

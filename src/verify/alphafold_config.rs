@@ -1,0 +1,93 @@
+//! AlphaFold's own configuration, as golden cases carry it, read as ours.
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::model::config::{BlockConfig, Config, TemplateConfig};
+use crate::verify::golden::Golden;
+
+/// A part of a case's configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    case: &'a Golden,
+    value: &'a Value,
+}
+
+impl<'a> Part<'a> {
+    /// The whole configuration.
+    pub fn of(case: &'a Golden) -> Self {
+        Self { case, value: &case.config }
+    }
+
+    fn wrong(&self, key: &str) -> Error {
+        Error::format(&self.case.path, format!("configuration `{key}` is missing or of another type"))
+    }
+
+    /// The part below `key`.
+    pub fn child(&self, key: &str) -> Result<Self> {
+        let value = self.value.get(key).ok_or_else(|| self.wrong(key))?;
+        Ok(Self { value, ..*self })
+    }
+
+    /// A whole number.
+    pub fn size(&self, key: &str) -> Result<usize> {
+        self.value.get(key).and_then(Value::as_u64).map(|n| n as usize).ok_or_else(|| self.wrong(key))
+    }
+
+    /// A number.
+    pub fn number(&self, key: &str) -> Result<f64> {
+        self.value.get(key).and_then(Value::as_f64).ok_or_else(|| self.wrong(key))
+    }
+
+    /// A switch.
+    pub fn flag(&self, key: &str) -> Result<bool> {
+        self.value.get(key).and_then(Value::as_bool).ok_or_else(|| self.wrong(key))
+    }
+}
+
+/// The blocks of a stack; modules that a stack does not have keep their defaults.
+pub fn block(part: Part, blocks: usize) -> Result<BlockConfig> {
+    let size = |module: &str, key: &str| part.child(module)?.size(key);
+    Ok(BlockConfig {
+        blocks,
+        msa_heads: size("msa_row_attention_with_pair_bias", "num_head").unwrap_or(1),
+        pair_heads: size("triangle_attention_starting_node", "num_head")?,
+        pair_attention: size("triangle_attention_starting_node", "key_dim").ok(),
+        triangle: size("triangle_multiplication_outgoing", "num_intermediate_channel")?,
+        outer: size("outer_product_mean", "num_outer_channel").unwrap_or(1),
+        outer_first: part.child("outer_product_mean").and_then(|m| m.flag("first")).unwrap_or(false),
+        msa_factor: size("msa_transition", "num_intermediate_factor").unwrap_or(1),
+        pair_factor: size("pair_transition", "num_intermediate_factor")?,
+        ..BlockConfig::default()
+    })
+}
+
+/// The template embedder.
+pub fn template(part: Part) -> Result<TemplateConfig> {
+    let stack = part.child("template_pair_stack")?;
+    let attention = part.child("attention")?;
+    Ok(TemplateConfig {
+        c_t: stack.child("triangle_attention_ending_node")?.size("value_dim")?,
+        heads: attention.size("num_head")?,
+        attention: attention.size("key_dim")?,
+        unit_vector: part.flag("use_template_unit_vector")?,
+        angles: part.flag("embed_torsion_angles")?,
+        stack: block(stack, stack.size("num_block")?)?,
+    })
+}
+
+/// The trunk: AlphaFold's `embeddings_and_evoformer`. The extra stack has the Evoformer's blocks.
+pub fn trunk(part: Part) -> Result<Config> {
+    let evoformer = block(part.child("evoformer")?, part.size("evoformer_num_block")?)?;
+    let with_templates = part.child("template")?.flag("enabled")?;
+    Ok(Config {
+        c_m: part.size("msa_channel")?,
+        c_z: part.size("pair_channel")?,
+        c_s: part.size("seq_channel")?,
+        c_e: part.size("extra_msa_channel")?,
+        max_relative: part.size("max_relative_feature")?,
+        extra: BlockConfig { blocks: part.size("extra_msa_stack_num_block")?, ..evoformer.clone() },
+        evoformer,
+        template: if with_templates { Some(template(part.child("template")?)?) } else { None },
+    })
+}
