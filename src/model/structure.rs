@@ -5,15 +5,18 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Tensor;
+use crate::nn::dropout::dropout;
 use crate::nn::init::Init;
 use crate::nn::layers::{layer_norm, linear};
 use crate::nn::params::{Decl, Scope};
+use crate::ops::basic::concat::Concat;
 use crate::ops::basic::gemm::Matmul;
 use crate::ops::basic::linear::{Act, Linear};
 use crate::ops::basic::softmax::Softmax;
 use crate::ops::basic::unary::Unary;
 use crate::ops::structure::affine_frames::AffineFrames;
 use crate::ops::structure::affine_update::AffineUpdate;
+use crate::ops::structure::atom_gather::AtomGather;
 use crate::ops::structure::frame_atoms::FrameAtoms;
 use crate::ops::structure::ipa_features::IpaFeatures;
 use crate::ops::structure::ipa_heads::IpaHeads;
@@ -48,6 +51,8 @@ pub struct StructureConfig {
     pub sidechain_channels: usize,
     /// Residual blocks of the side chains' angle net.
     pub sidechain_blocks: usize,
+    /// Dropout of the single representation, twice in a layer.
+    pub dropout: f32,
     /// Angstrom in a unit of the module's own translations.
     pub position_scale: f32,
 }
@@ -65,6 +70,7 @@ impl Default for StructureConfig {
             transition_layers: 3,
             sidechain_channels: 128,
             sidechain_blocks: 2,
+            dropout: 0.1,
             position_scale: 10.0,
         }
     }
@@ -97,6 +103,100 @@ pub struct Layer<'g> {
     pub next_affine: Tensor<'g>,
     /// Side chains.
     pub sidechains: Sidechains<'g>,
+}
+
+/// What the structure module reads of the features, by AlphaFold's names.
+#[derive(Debug, Clone, Copy)]
+pub struct Residues<'g> {
+    /// `[n_res]`, integers 0-20.
+    pub aatype: Tensor<'g>,
+    /// `[n_res]`.
+    pub seq_mask: Tensor<'g>,
+    /// `[n_res, 37]`, integers.
+    pub residx_atom37_to_atom14: Tensor<'g>,
+    /// `[n_res, 37]`.
+    pub atom37_atom_exists: Tensor<'g>,
+}
+
+/// What the structure module makes of a chain. Lengths in Angstrom.
+#[derive(Debug, Clone)]
+pub struct Structure<'g> {
+    /// The single representation after the last layer `[n_res, channels]`, which the pLDDT head reads.
+    pub s: Tensor<'g>,
+    /// Backbone affines of all layers `[l, n_res, 7]`.
+    pub traj: Tensor<'g>,
+    /// Torsions of all layers as (sin, cos) of unit length `[l, n_res, 7, 2]`.
+    pub angles: Tensor<'g>,
+    /// The same before they were made so.
+    pub unnormalized_angles: Tensor<'g>,
+    /// Side chains of each layer.
+    pub sidechains: Vec<Sidechains<'g>>,
+    /// Positions of the last layer `[n_res, 14, 3]`.
+    pub atom14_positions: Tensor<'g>,
+    /// The same as atom37 `[n_res, 37, 3]`, zero where there is no atom.
+    pub atom37_positions: Tensor<'g>,
+}
+
+/// Algorithm 20 StructureModule: the single and pair representations `s [n_res, c_s], z [n_res, n_res, c_z]` to a structure. `seed`
+/// switches dropout on. Losses are in [`crate::loss`].
+pub fn structure_module<'g>(
+    scope: &Scope<'g>,
+    s: Tensor<'g>,
+    z: Tensor<'g>,
+    residues: &Residues<'g>,
+    c: &StructureConfig,
+    seed: Option<Tensor<'g>>,
+) -> Structure<'g> {
+    let graph = scope.graph;
+    graph.precise(|| {
+        let layers = generate_affines(scope, s, z, residues, c, seed); // lines 1-21
+        let all = |part: fn(&Layer<'g>) -> Tensor<'g>| stack(&layers.iter().map(part).collect::<Vec<_>>());
+        let last = layers.last().expect("at least one layer");
+        let unit = [1.0, 1.0, 1.0, 1.0, c.position_scale, c.position_scale, c.position_scale];
+        let to_angstrom = graph.constant("position scale", &HostTensor::f32(&[7], unit.to_vec()));
+        let Residues { residx_atom37_to_atom14, atom37_atom_exists, .. } = *residues;
+        let positions = last.sidechains.positions; // [n_res, 14, 3]
+        Structure {
+            s: last.s,
+            traj: all(|l| l.affine) * to_angstrom, // [l, n_res, 7]
+            angles: all(|l| l.sidechains.angles),  // [l, n_res, 7, 2]
+            unnormalized_angles: all(|l| l.sidechains.unnormalized_angles),
+            sidechains: layers.iter().map(|l| l.sidechains).collect(),
+            atom14_positions: positions,
+            atom37_positions: graph.apply(AtomGather, &[positions, residx_atom37_to_atom14, atom37_atom_exists]),
+        }
+    })
+}
+
+/// Tensors of one shape as one with a new first axis.
+pub fn stack<'g>(all: &[Tensor<'g>]) -> Tensor<'g> {
+    let row = |x: &Tensor<'g>| x.reshape(&[&[1], x.shape().as_slice()].concat());
+    all[0].graph().apply(Concat { axis: 0 }, &all.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Algorithm 20 StructureModule, lines 1-21: all layers, whose affines are in the module's own unit.
+pub fn generate_affines<'g>(
+    scope: &Scope<'g>,
+    s: Tensor<'g>,
+    z: Tensor<'g>,
+    residues: &Residues<'g>,
+    c: &StructureConfig,
+    seed: Option<Tensor<'g>>,
+) -> Vec<Layer<'g>> {
+    let n_res = s.shape()[0];
+    let s_initial = layer_norm(&scope.child("single_layer_norm"), s); // line 1  [n_res, c_s]
+    let z = layer_norm(&scope.child("pair_layer_norm"), z); // line 2  [n_res, n_res, c_z]
+    let mut s = linear(&scope.child("initial_projection"), s_initial, c.channels, Init::Linear, Act::None); // line 3
+    let identity = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0].repeat(n_res);
+    let mut affine = scope.graph.constant(&format!("{n_res} identity affines"), &HostTensor::f32(&[n_res, 7], identity)); // line 4
+    let mut layers = Vec::new();
+    for l in 0..c.layers {
+        let scope = scope.instance(l).child("fold_iteration"); // line 5: one set of weights
+        let layer = fold_iteration(&scope, (s, s_initial, z), affine, residues, c, seed); // lines 6-20
+        (s, affine) = (layer.s, layer.next_affine);
+        layers.push(layer);
+    }
+    layers
 }
 
 /// Algorithm 22 InvariantPointAttention: `s [n_res, c_s], z [n_res, n_res, c_z]`, affines `[n_res, 7]` and `mask [n_res]`, to the update
@@ -152,23 +252,25 @@ fn frames_of<'g>(affine: Tensor<'g>, scale: f32) -> (Tensor<'g>, Tensor<'g>) {
 }
 
 /// Algorithm 20 StructureModule, lines 6-20: one layer. `s [n_res, channels]`, the normed single representation `s_initial [n_res, c_s]`,
-/// `z [n_res, n_res, c_z]`, affines `[n_res, 7]`, `mask` and `aatype [n_res]`.
+/// `z [n_res, n_res, c_z]`, affines `[n_res, 7]`.
 pub fn fold_iteration<'g>(
     scope: &Scope<'g>,
     (s, s_initial, z): (Tensor<'g>, Tensor<'g>, Tensor<'g>),
     affine: Tensor<'g>,
-    mask: Tensor<'g>,
-    aatype: Tensor<'g>,
+    residues: &Residues<'g>,
     c: &StructureConfig,
+    seed: Option<Tensor<'g>>,
 ) -> Layer<'g> {
     let graph = scope.graph;
-    let s = s + invariant_point_attention(&scope.child("invariant_point_attention"), s, z, affine, mask, c); // line 6
-    let s = layer_norm(&scope.child("attention_layer_norm"), s); // line 7
+    let Residues { aatype, seq_mask, .. } = *residues;
+    let drop = |name: &str, s| dropout(&scope.child(name), s, c.dropout, seed);
+    let s = s + invariant_point_attention(&scope.child("invariant_point_attention"), s, z, affine, seq_mask, c); // line 6
+    let s = layer_norm(&scope.child("attention_layer_norm"), drop("attention_layer_norm", s)); // line 7
     let s = s + transition(scope, s, c.transition_layers); // line 8
-    let s = layer_norm(&scope.child("transition_layer_norm"), s); // line 9  [n_res, channels]
+    let s = layer_norm(&scope.child("transition_layer_norm"), drop("transition_layer_norm", s)); // line 9  [n_res, channels]
     let update = linear(&scope.child("affine_update"), s, 6, Init::Constant(0.0), Act::None); // line 10  [n_res, 6]
     let affine = graph.apply(AffineUpdate, &[affine, update]); // line 10  [n_res, 7]
-    let sidechains = multi_rigid_sidechain(&scope.child("rigid_sidechain"), s, s_initial, affine, aatype, c); // lines 11-14, 24
+    let sidechains = multi_rigid_sidechain(&scope.child("rigid_sidechain"), (s, s_initial), affine, aatype, c); // lines 11-14, 24
     let next_affine = graph.apply(StopRotation, &[affine]); // line 20
     Layer { s, affine, next_affine, sidechains }
 }
@@ -191,8 +293,7 @@ fn transition<'g>(scope: &Scope<'g>, s: Tensor<'g>, maps: usize) -> Tensor<'g> {
 /// backbone's affines `[n_res, 7]`. A ReLU comes before every map, the first ones included (QUIRKS 30).
 pub fn multi_rigid_sidechain<'g>(
     scope: &Scope<'g>,
-    s: Tensor<'g>,
-    s_initial: Tensor<'g>,
+    (s, s_initial): (Tensor<'g>, Tensor<'g>),
     affine: Tensor<'g>,
     aatype: Tensor<'g>,
     c: &StructureConfig,

@@ -10,7 +10,7 @@ use super::golden::Golden;
 use super::host_structure::Outputs;
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
-use crate::model::structure::{self, Sidechains, StructureConfig};
+use crate::model::structure::{self, Layer, Residues, Sidechains, StructureConfig, stack};
 use crate::ops::structure::affine_frames::AffineFrames;
 use crate::ops::structure::affine_update::AffineUpdate;
 use crate::ops::structure::atom_gather::AtomGather;
@@ -31,6 +31,8 @@ pub fn run(context: &Context, case: &Golden) -> Option<Result<Outputs>> {
         "invariant_point_attention" => point_attention,
         "multi_rigid_sidechain" => sidechain,
         "fold_iteration" => fold_iteration,
+        "generate_affines" => generate_affines,
+        "structure_module" => structure_module,
         _ => return None,
     };
     Some(Bench::run(context, case, module))
@@ -107,6 +109,7 @@ fn config(b: &Bench) -> Result<StructureConfig> {
         transition_layers: size("num_layer_in_transition")?,
         sidechain_channels: size("sidechain/num_channel")?,
         sidechain_blocks: size("sidechain/num_residual_block")?,
+        dropout: at("dropout").ok_or_else(|| wrong("dropout"))? as f32,
         position_scale: at("position_scale").ok_or_else(|| wrong("position_scale"))? as f32,
     })
 }
@@ -140,16 +143,60 @@ fn output_sidechains<'a>(b: &Bench<'a>, prefix: &str, sc: Sidechains<'a>) -> Res
 fn sidechain(b: &Bench) -> Result<()> {
     let (s, s_initial, affine, aatype) = (b.input("act")?, b.input("initial_act")?, b.input("affine")?, b.input("aatype")?);
     let c = StructureConfig { position_scale: 1.0, ..config(b)? };
-    let sc = structure::multi_rigid_sidechain(&b.scope.child("rigid_sidechain"), s, s_initial, affine, aatype, &c);
+    let sc = structure::multi_rigid_sidechain(&b.scope.child("rigid_sidechain"), (s, s_initial), affine, aatype, &c);
     output_sidechains(b, "", sc)
 }
 
+/// What the case says of residues. Modules that make no atom37 positions have no tables for them, and aatype stands in.
+fn residues<'a>(b: &Bench<'a>, seq_mask: Tensor<'a>) -> Result<Residues<'a>> {
+    let aatype = b.input("aatype")?;
+    let tables = b.case.tensors.contains_key("in:residx_atom37_to_atom14");
+    let table = |name: &str| if tables { b.input(name) } else { Ok(aatype) };
+    let (residx_atom37_to_atom14, atom37_atom_exists) = (table("residx_atom37_to_atom14")?, table("atom37_atom_exists")?);
+    Ok(Residues { aatype, seq_mask, residx_atom37_to_atom14, atom37_atom_exists })
+}
+
 fn fold_iteration(b: &Bench) -> Result<()> {
-    let (affine, aatype) = (b.input("affine")?, b.input("aatype")?);
     let representations = (b.input("act")?, b.input("initial_act")?, b.input("static_feat_2d")?);
-    let layer = structure::fold_iteration(&b.scope.child("fold_iteration"), representations, affine, mask(b)?, aatype, &config(b)?);
+    let (scope, affine, residues) = (b.scope.child("fold_iteration"), b.input("affine")?, residues(b, mask(b)?)?);
+    let layer = structure::fold_iteration(&scope, representations, affine, &residues, &config(b)?, None);
     b.output("act", layer.s)?;
     b.output("affine", layer.affine)?;
     b.output("next_affine", layer.next_affine)?;
     output_sidechains(b, "sc/", layer.sidechains)
+}
+
+/// Side chains of all layers, stacked.
+fn stacked<'a>(layers: &[Sidechains<'a>]) -> Sidechains<'a> {
+    let all = |part: fn(&Sidechains<'a>) -> Tensor<'a>| stack(&layers.iter().map(part).collect::<Vec<_>>());
+    Sidechains {
+        angles: all(|s| s.angles),
+        unnormalized_angles: all(|s| s.unnormalized_angles),
+        frames: all(|s| s.frames),
+        positions: all(|s| s.positions),
+    }
+}
+
+fn generate_affines(b: &Bench) -> Result<()> {
+    let (single, pair, residues) = (b.input("single")?, b.input("pair")?, residues(b, b.input("seq_mask")?)?);
+    let layers: Vec<Layer> = structure::generate_affines(&b.scope, single, pair, &residues, &config(b)?, None);
+    b.output("act", layers[layers.len() - 1].s)?;
+    b.output("affine", stack(&layers.iter().map(|l| l.affine).collect::<Vec<_>>()))?;
+    output_sidechains(b, "sc/", stacked(&layers.iter().map(|l| l.sidechains).collect::<Vec<_>>()))
+}
+
+fn structure_module(b: &Bench) -> Result<()> {
+    let (single, pair, residues) = (b.input("single")?, b.input("pair")?, residues(b, b.input("seq_mask")?)?);
+    let y = structure::structure_module(&b.scope.child("structure_module"), single, pair, &residues, &config(b)?, None);
+    let (layers, n_res) = (y.sidechains.len(), single.shape()[0]);
+    b.output("representations/structure_module", y.s)?;
+    b.output("traj", y.traj)?;
+    b.output("final_affines", y.traj.slice(0, layers - 1..layers).reshape(&[n_res, 7]))?;
+    b.output("final_atom14_positions", y.atom14_positions)?;
+    b.output("final_atom_positions", y.atom37_positions)?;
+    // AlphaFold hands these features on as they are.
+    b.output("final_atom14_mask", b.input("atom14_atom_exists")?)?;
+    b.output("final_atom_mask", residues.atom37_atom_exists)?;
+    let sidechains = stacked(&y.sidechains);
+    output_sidechains(b, "sidechains/", Sidechains { angles: y.angles, unnormalized_angles: y.unnormalized_angles, ..sidechains })
 }
