@@ -25,4 +25,6 @@ pub mod train;
 
 pub mod verify;
 
+pub mod bench;
+
 pub mod cli;

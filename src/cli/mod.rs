@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod bench;
 pub mod data;
 pub mod devices;
 pub mod evaluate;
@@ -22,6 +23,9 @@ pub struct Cli {
 /// The subcommands, one file each.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Measure how fast this machine computes.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Data sets and features.
     #[command(subcommand)]
     Data(data::Data),
@@ -38,6 +42,7 @@ pub enum Command {
 /// Runs the command line and gives the exit status: 0 done, 1 some of the work failed, 2 refused.
 pub fn run(cli: Cli) -> crate::error::Result<u8> {
     match cli.command {
+        Command::Bench(command) => bench::run(&command),
         Command::Data(command) => data::run(command),
         Command::Devices(args) => devices::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),

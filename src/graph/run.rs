@@ -141,6 +141,25 @@ impl<'a> Session<'a> {
         self.program.run(self.gpu, &self.arenas, list.commands.clone())
     }
 
+    /// Runs some of the commands once.
+    pub fn replay_commands(&self, commands: Range<usize>) -> Result<()> {
+        self.program.run(self.gpu, &self.arenas, commands)
+    }
+
+    /// The commands before the first step of the reverse sweep, and those from it on.
+    pub fn halves(&self) -> [Range<usize>; 2] {
+        let backward = |node: usize| self.lowered.labels[node].ends_with(" backward");
+        let all = self.lowered.commands.len();
+        let first = self.lowered.commands.iter().position(|c| backward(c.node)).unwrap_or(all);
+        [0..first, first..all]
+    }
+
+    /// Floating-point operations of some of the commands, as the operations count them.
+    pub fn flops(&self, commands: Range<usize>) -> f64 {
+        let of = |command: &Command| if let Command::Launch(launch) = command { launch.flops } else { 0.0 };
+        self.lowered.commands[commands].iter().map(|c| of(&c.command)).sum()
+    }
+
     /// Writes the input `name`.
     pub fn set(&self, name: &str, value: &HostTensor) {
         let view = self.inputs.get(name).unwrap_or_else(|| panic!("no input `{name}`"));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::shared::left_out;
 
 /// Modules of one line are on one floor and may use each other; a module imports from its own floor and those above.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["error", "tensor"],
     &["protein", "io", "data", "search"],
     &["gpu"],
@@ -17,6 +17,7 @@ const FLOORS: [&[&str]; 12] = [
     &["model", "loss"],
     &["train", "predict"],
     &["verify"],
+    &["bench"],
     &["cli"],
     &["lib", "main"],
 ];
