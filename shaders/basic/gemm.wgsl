@@ -28,6 +28,9 @@ fn gemm(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
 #repeat i 4
     var c$i = begin(batch, row + $iu, g);
 #end
+    let sums = SUMS && at.x == 0u && y == 0u;
+    var e: vec4<f32>;
+    if sums { e = begin_sums(batch, g); }
     for (var k = 0u; k < k_end; k += 16u) {
         // Beyond the last k a row that is stored [.., k] has no group: A is zero there.
         if TA { a_tile[lane] = a_at(a_base, k + y, at.x * 16u + x, k_end); } else {
@@ -47,6 +50,11 @@ fn gemm(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             var t: mat4x4<f32>;
             if TB { t = transpose(mat4x4<f32>(b_tile[x * 20u + $qu], b_tile[x * 20u + 5u + $qu], b_tile[x * 20u + 10u + $qu], b_tile[x * 20u + 15u + $qu])); }
             else { t = mat4x4<f32>(b_tile[$qu * 64u + x], b_tile[$qu * 64u + 16u + x], b_tile[$qu * 64u + 32u + x], b_tile[$qu * 64u + 48u + x]); }
+            if sums {
+#repeat i 4
+                if k + $qu * 4u + $iu < k_end { e += t[$i]; }
+#end
+            }
 #repeat i 4
             c$i += s[$i].x * t[0]; c$i += s[$i].y * t[1]; c$i += s[$i].z * t[2]; c$i += s[$i].w * t[3];
 #end
@@ -54,6 +62,7 @@ fn gemm(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
 #end
         workgroupBarrier();
     }
+    if sums { finish_sums(batch, g, e); }
 #repeat i 4
     finish(batch, row + $iu, g, c$i);
 #end

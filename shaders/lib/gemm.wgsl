@@ -9,6 +9,8 @@ struct Params {
 override TA: bool = false;
 override TB: bool = false;
 override CHAIN: bool = false;
+// The columns of B are summed, too, by the first tiles of rows; the sums lie where `extra` is bound.
+override SUMS: bool = false;
 
 // Activations: 0 none, 1 ReLU, 2 sigmoid.
 fn activate(v: vec4<f32>) -> vec4<f32> {
@@ -47,4 +49,12 @@ fn a_at(base: u32, i: u32, q: u32, k_end: u32) -> vec4<f32> {
 fn b_at(base: u32, i: u32, q: u32, k_end: u32) -> vec4<f32> {
     if TB { return b_ld4(base + min(i, p.n - 1u) * p.bs2 + q); }
     return b_ld4(base + min(i, k_end - 1u) * p.bs2 + min(q, p.ng - 1u));
+}
+// What the sum of a group of columns of B begins with, and where it goes.
+fn begin_sums(batch: vec2<u32>, g: u32) -> vec4<f32> {
+    if CHAIN && g < p.ng { return extra_ld4(batch.x * p.es0 + g); }
+    return vec4<f32>(0.0);
+}
+fn finish_sums(batch: vec2<u32>, g: u32, sum: vec4<f32>) {
+    if g < p.ng { extra_st4(batch.x * p.es0 + g, sum * lanes(g, p.n)); }
 }

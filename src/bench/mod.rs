@@ -38,6 +38,8 @@ pub struct Row {
     pub direction: &'static str,
     /// Seconds of one replay.
     pub seconds: f64,
+    /// Seconds that processor cores spent on one replay, on a software adapter under Linux: other work on the machine hardly changes them.
+    pub core_seconds: Option<f64>,
     /// Arithmetic, as the operation counts it.
     pub gflops: f64,
     /// Least traffic: every tensor read or written once.
@@ -48,18 +50,42 @@ pub struct Row {
     pub share: f64,
 }
 
-/// The fastest of a few batches of replays of `commands`.
-pub fn seconds(gpu: &Gpu, session: &Session, commands: Range<usize>) -> Result<f64> {
-    let batch = |replays: usize| -> Result<f64> {
-        let start = Instant::now();
+/// How long a replay takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Taken {
+    /// Seconds on the clock.
+    pub seconds: f64,
+    /// Seconds of processor cores, where the adapter is software and the system tells.
+    pub cores: Option<f64>,
+}
+
+/// Nanoseconds that the threads of this process ran, as Linux tells; `None` elsewhere.
+fn ran() -> Option<f64> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?.flatten();
+    let of = |task: std::fs::DirEntry| -> Option<f64> {
+        std::fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+    };
+    Some(tasks.filter_map(of).sum())
+}
+
+/// The least of a few batches of replays of `commands`.
+pub fn taken(gpu: &Gpu, session: &Session, commands: Range<usize>) -> Result<Taken> {
+    let batch = |replays: usize| -> Result<Taken> {
+        let (start, before) = (Instant::now(), ran());
         (0..replays).try_for_each(|_| session.replay_commands(commands.clone()))?;
         gpu.wait()?;
-        Ok(start.elapsed().as_secs_f64() / replays as f64)
+        let seconds = start.elapsed().as_secs_f64() / replays as f64;
+        let spent = |before| Some((ran()? - before) / 1e9 / replays as f64);
+        Ok(Taken { seconds, cores: before.and_then(spent).filter(|_| gpu.traits.cpu) })
     };
     batch(1)?; // Drivers compile at the first dispatch.
     let once = batch(1)?;
-    let replays = ((BATCH / once.max(1e-7)) as usize).clamp(1, 1000);
-    (1..BATCHES).try_fold(once, |best, _| Ok(batch(replays)?.min(best)))
+    let replays = ((BATCH / once.seconds.max(1e-7)) as usize).clamp(1, 1000);
+    let batches = if once.seconds > 10.0 * BATCH { 1 } else { BATCHES };
+    (0..batches).try_fold(once, |best, _| {
+        let next = batch(replays)?;
+        Ok(Taken { seconds: next.seconds.min(best.seconds), cores: next.cores.zip(best.cores).map(|(a, b)| a.min(b)) })
+    })
 }
 
 /// Both directions of a case.
@@ -81,12 +107,13 @@ pub fn run(gpu: &Gpu, cache: &Cache, case: &Case, storage: DType, rates: &Rates)
     let directions = ["forward", "backward"].into_iter().zip(session.halves()).zip(traffic);
     directions
         .map(|((direction, commands), bytes)| {
-            let (flops, time) = (session.flops(commands.clone()), seconds(gpu, &session, commands)?);
+            let flops = session.flops(commands.clone());
+            let Taken { seconds: time, cores } = taken(gpu, &session, commands)?;
             let (compute, copy) = (flops / rates.fma, bytes / rates.copy);
             let bound = if compute > copy { "arithmetic" } else { "bandwidth" };
             let (gflops, gbs, share) = (flops / time / 1e9, bytes / time / 1e9, compute.max(copy) / time);
             let (name, storage) = (case.name.to_string(), storage.to_string());
-            Ok(Row { name, shapes: x.clone(), storage, direction, seconds: time, gflops, gbs, bound, share })
+            Ok(Row { name, shapes: x.clone(), storage, direction, seconds: time, core_seconds: cores, gflops, gbs, bound, share })
         })
         .collect()
 }
@@ -109,7 +136,10 @@ fn values(shape: &[usize]) -> HostTensor {
 
 /// The heading of the table.
 pub fn head() -> String {
-    format!("{:<34} {:<9} {:<9} {:>11} {:>9} {:>8}  share of", "operation", "storage", "direction", "time", "GFLOP/s", "GB/s")
+    format!(
+        "{:<34} {:<9} {:<9} {:>11} {:>9} {:>8}  share of              a core",
+        "operation", "storage", "direction", "time", "GFLOP/s", "GB/s"
+    )
 }
 
 impl Row {
@@ -117,6 +147,10 @@ impl Row {
     pub fn line(&self) -> String {
         let ms = self.seconds * 1e3;
         let Row { name, storage, direction, gflops, gbs, bound, .. } = self;
-        format!("{name:<34} {storage:<9} {direction:<9} {ms:>8.3} ms {gflops:>9.1} {gbs:>8.2}  {:>3.0} % {bound}", self.share * 100.0)
+        let share = self.share * 100.0;
+        // On a software adapter: the same rates for a second of one core.
+        let a_core = |cores: f64| format!("{:>7.1} GFLOP/s {:>6.2} GB/s", gflops * self.seconds / cores, gbs * self.seconds / cores);
+        let cores = self.core_seconds.map(a_core).unwrap_or_default();
+        format!("{name:<34} {storage:<9} {direction:<9} {ms:>8.3} ms {gflops:>9.1} {gbs:>8.2}  {share:>3.0} % {bound:<10} {cores}")
     }
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::bench::Taken;
 use crate::error::Result;
 use crate::gpu::program::Cache;
 use crate::gpu::recorder::{Launch, cut};
@@ -20,6 +21,8 @@ pub struct Rates {
     pub copy: f64,
     /// Single-precision operations in a second, two for a multiply-add.
     pub fma: f64,
+    /// Both for a second of one core, on a software adapter under Linux.
+    pub a_core: Option<[f64; 2]>,
 }
 
 /// Multiply-adds of vectors of four that an invocation makes, in eight chains.
@@ -83,18 +86,19 @@ impl Op for Chains {
 pub fn measure(gpu: &Gpu, cache: &Cache) -> Result<Rates> {
     // 64 MiB, or what the adapter's buffers hold: beyond every cache but the largest.
     let rows = ((64u64 << 20).min(gpu.traits.max_buffer / 4) / 1024) as usize;
-    let (seconds, _) = replayed(gpu, cache, Rc::new(Copy), &[rows, 256])?;
-    let copy = 2.0 * (rows * 1024) as f64 / seconds;
-    let (seconds, flops) = replayed(gpu, cache, Rc::new(Chains), &[if gpu.traits.cpu { 1 << 12 } else { 1 << 18 }, 4])?;
-    Ok(Rates { copy, fma: flops / seconds })
+    let (copied, _) = replayed(gpu, cache, Rc::new(Copy), &[rows, 256])?;
+    let bytes = 2.0 * (rows * 1024) as f64;
+    let (chained, flops) = replayed(gpu, cache, Rc::new(Chains), &[if gpu.traits.cpu { 1 << 12 } else { 1 << 18 }, 4])?;
+    let a_core = copied.cores.zip(chained.cores).map(|(copy, chain)| [bytes / copy, flops / chain]);
+    Ok(Rates { copy: bytes / copied.seconds, fma: flops / chained.seconds, a_core })
 }
 
-/// Seconds and operations of one replay of an operation with one input.
-fn replayed(gpu: &Gpu, cache: &Cache, op: Rc<dyn Op>, shape: &[usize]) -> Result<(f64, f64)> {
+/// Time and operations of one replay of an operation with one input.
+fn replayed(gpu: &Gpu, cache: &Cache, op: Rc<dyn Op>, shape: &[usize]) -> Result<(Taken, f64)> {
     let graph = ops::graph(DType::F32, 1);
     let x = graph.input("x", shape, DType::F32, false);
     graph.output("y", graph.apply_all(op, &[x])[0]);
     let session = Session::new(gpu, cache, &graph)?;
     let [forward, _] = session.halves();
-    Ok((super::seconds(gpu, &session, forward.clone())?, session.flops(forward)))
+    Ok((super::taken(gpu, &session, forward.clone())?, session.flops(forward)))
 }

@@ -26,6 +26,9 @@ fn gemm(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) l
 #end
 #end
 #end
+    let sums = SUMS && at.x == 0u;
+    var e0: vec4<f32>; var e1: vec4<f32>;
+    if sums { e0 = begin_sums(batch, g); e1 = begin_sums(batch, g + 1u); }
     for (var q = 0u; q * 4u < k_end; q++) {
         var b0: vec4<f32>; var b1: vec4<f32>; var b2: vec4<f32>; var b3: vec4<f32>;
         var d0: vec4<f32>; var d1: vec4<f32>; var d2: vec4<f32>; var d3: vec4<f32>;
@@ -41,6 +44,11 @@ fn gemm(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) l
 #repeat k 4
             b$k = b_at(b_base, q * 4u + $ku, g, k_end);
             d$k = b_at(b_base, q * 4u + $ku, g + 1u, k_end);
+#end
+        }
+        if sums {
+#repeat k 4
+            if q * 4u + $ku < k_end { e0 += b$k; e1 += d$k; }
 #end
         }
         if TA {
@@ -75,6 +83,7 @@ fn gemm(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) l
 #end
         }
     }
+    if sums { finish_sums(batch, g, e0); finish_sums(batch, g + 1u, e1); }
 #repeat h 2
 #repeat q 2
 #repeat e 4

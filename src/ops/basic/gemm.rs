@@ -51,12 +51,17 @@ pub struct Gemm<'a> {
     pub tail: usize,
     /// What follows.
     pub extra: Extra<'a>,
+    /// The columns of B summed over k, `[n]`, beside the product: a bias's gradient. It goes on from what is there when C does.
+    pub sums: Option<&'a View>,
+    /// Not zero: the sum over k is split into parts of so many rows; C is `[parts, m, n]`, `sums` is `[parts, n]`, and A is stored
+    /// `[k, m]`, B `[k, n]`.
+    pub block: usize,
 }
 
 impl<'a> Gemm<'a> {
     /// The plain product.
     pub fn new(a: &'a View, ta: bool, b: &'a View, tb: bool, c: &'a View) -> Self {
-        Self { a, b, c, ta, tb, accumulate: false, bias: None, act: Act::None, tail: 0, extra: Extra::None }
+        Self { a, b, c, ta, tb, accumulate: false, bias: None, act: Act::None, tail: 0, extra: Extra::None, sums: None, block: 0 }
     }
 }
 
@@ -67,6 +72,9 @@ struct Operands {
     b: View,
     c: View,
     extra: Option<View>,
+    sums: Option<View>,
+    /// Rows of k of each part, 0 for one sum.
+    block: usize,
 }
 
 /// `view` with leading axes of extent 1 until there are four.
@@ -83,7 +91,10 @@ pub fn record(r: &mut Recorder, g: &Gemm) {
         Extra::None => None,
         Extra::Residual(v) | Extra::Mask(v) => Some(four(v)),
     };
-    let whole = Operands { a: four(g.a), b: four(g.b), c: four(g.c), extra };
+    if g.block > 0 {
+        return split(r, g);
+    }
+    let whole = Operands { a: four(g.a), b: four(g.b), c: four(g.c), extra, sums: g.sums.map(row), block: 0 };
     let (m, n) = (whole.c.shape[2], whole.c.shape[3]);
     let k = whole.a.shape[if g.ta { 2 } else { 3 }];
     let a_fits = whole.a.shape[2..] == if g.ta { [k, m] } else { [m, k] };
@@ -92,6 +103,42 @@ pub fn record(r: &mut Recorder, g: &Gemm) {
     let shapes = (&g.a.shape, &g.b.shape, &g.c.shape);
     assert!(a_fits && b_fits && batches && g.tail.is_multiple_of(LANES), "gemm of {shapes:?}, ta {}, tb {}, tail {}", g.ta, g.tb, g.tail);
     pieces(r, g, &whole);
+}
+
+/// `[n]` as one row.
+fn row(v: &View) -> View {
+    four(&View { shape: vec![1, v.width()], strides: vec![0, 1], ..v.clone() })
+}
+
+/// A split sum. Every part is a place of the third grid dimension; where a binding cannot hold a part, parts follow one another.
+fn split(r: &mut Recorder, g: &Gemm) {
+    let ([m, n, k], parts) = ([g.a.shape[1], g.b.shape[1], g.a.shape[0]], g.c.shape[0]);
+    let fits = g.ta && !g.tb && k == g.b.shape[0] && g.c.shape == [parts, m, n] && parts == k.div_ceil(g.block);
+    assert!(fits && g.bias.is_none() && matches!(g.extra, Extra::None), "split gemm of {:?} and {:?} in {}", g.a.shape, g.b.shape, g.block);
+    let limit = (r.traits.max_binding as usize).saturating_sub(1024);
+    if [g.a, g.b].iter().all(|v| g.block * v.strides[0] * v.dtype.size() <= limit) {
+        let lead = |v: &View, middle: &[usize]| {
+            let (shape, strides) =
+                ([&v.shape[..1], middle, &v.shape[1..]].concat(), [&v.strides[..1], &vec![0; middle.len()], &v.strides[1..]].concat());
+            View { shape, strides, ..v.clone() }
+        };
+        let whole = Operands {
+            a: four(g.a),
+            b: four(g.b),
+            c: lead(g.c, &[1]),
+            extra: None,
+            sums: g.sums.map(|v| lead(v, &[1, 1])),
+            block: g.block,
+        };
+        return launch(r, g, &whole, 0, (g.accumulate, true));
+    }
+    for i in 0..parts {
+        let rows = i * g.block..((i + 1) * g.block).min(k);
+        let [a, b] = [g.a, g.b].map(|v| v.slice(0, rows.clone()));
+        let part = |v: &View| View { shape: v.shape[1..].to_vec(), strides: v.strides[1..].to_vec(), ..v.slice(0, i..i + 1) };
+        let sums = g.sums.map(part);
+        record(r, &Gemm { a: &a, b: &b, c: &part(g.c), sums: sums.as_ref(), block: 0, ..*g });
+    }
 }
 
 fn tile_m(family: Family) -> usize {
@@ -118,7 +165,8 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
     if n1 > 1 && (spread(&o.a, if g.ta { k } else { tile }) || spread(&o.b, if g.tb { n } else { k }) || spread(&o.c, tile)) {
         let at = |v: &View, i: usize| if v.shape[1] > 1 { v.slice(1, i..i + 1) } else { v.clone() };
         for i in 0..n1 {
-            let one = Operands { a: at(&o.a, i), b: at(&o.b, i), c: at(&o.c, i), extra: o.extra.as_ref().map(|v| at(v, i)) };
+            let extra = o.extra.as_ref().map(|v| at(v, i));
+            let one = Operands { a: at(&o.a, i), b: at(&o.b, i), c: at(&o.c, i), extra, ..o.clone() };
             pieces(r, g, &one);
         }
         return;
@@ -151,6 +199,8 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
                     b: cut(&o.b, b_rows, b_columns),
                     c: cut(&held, &ms, &ns),
                     extra: o.extra.as_ref().map(|v| cut(v, &ms, &columns(v))),
+                    sums: o.sums.as_ref().filter(|_| m0 == 0).map(|v| v.slice(3, ns.clone())),
+                    block: 0,
                 };
                 launch(r, g, &part, n0, (k0 > 0 || g.accumulate, ks.end == k));
             }
@@ -164,13 +214,18 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
 /// One launch on columns from `n0` on; `chain` goes on from C, and only the last one finishes.
 fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, n0: usize, (chain, last): (bool, bool)) {
     let [b0, n1, m, n] = [0, 1, 2, 3].map(|i| o.c.shape[i]);
-    let k = o.a.shape[if g.ta { 2 } else { 3 }];
+    let k_all = o.a.shape[if g.ta { 2 } else { 3 }];
+    let k = if o.block > 0 { o.block } else { k_all };
     let tile = tile_m(r.traits.family);
     let n_tiles = n.div_ceil(TILE_N);
+    // Parts of a split sum are a batch axis whose step is a block of rows.
     let strides = |v: &View| [0, 1, 2].map(|i| if v.shape[i] == 1 && i < 2 { 0 } else { v.strides[i] / LANES });
-    let (sa, sb, sc) = (strides(&o.a), strides(&o.b), strides(&o.c));
+    let blocks = |v: &View| if o.block > 0 { [o.block * v.strides[2] / LANES, 0, v.strides[2] / LANES] } else { strides(v) };
+    let (sa, sb, sc) = (blocks(&o.a), blocks(&o.b), strides(&o.c));
     let extra = o.extra.as_ref().filter(|_| last);
-    let se = extra.map_or([0; 3], strides);
+    // Sums are written where a residual or mask would be read; no product has both.
+    assert!(o.sums.is_none() || o.extra.is_none() && n1 == 1 && !g.tb, "gemm: sums of columns beside a residual, mask or batch");
+    let se = extra.or(o.sums.as_ref()).map_or([0; 3], strides);
     let (kind, bias) = match g.extra {
         _ if !last => (0u32, None),
         Extra::None => (0, g.bias),
@@ -182,7 +237,7 @@ fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, n0: usize, (chain, last): (b
     let skipped = n0.saturating_sub(g.tail);
     let bias = bias.filter(|_| tail < n).map(|b| b.slice(b.shape.len() - 1, skipped..skipped + n - tail));
     let act = if last { g.act as u32 } else { 0 };
-    let mut fields = vec![("m", m), ("n", n), ("k", k), ("mg", m.div_ceil(LANES)), ("ng", n.div_ceil(LANES)), ("k_all", k)];
+    let mut fields = vec![("m", m), ("n", n), ("k", k), ("mg", m.div_ceil(LANES)), ("ng", n.div_ceil(LANES)), ("k_all", k_all)];
     fields.extend([("n1", n1), ("n_tiles", n_tiles)]);
     fields.extend([("as0", sa[0]), ("as1", sa[1]), ("as2", sa[2]), ("bs0", sb[0]), ("bs1", sb[1]), ("bs2", sb[2])]);
     fields.extend([("cs0", sc[0]), ("cs1", sc[1]), ("cs2", sc[2]), ("es0", se[0]), ("es1", se[1]), ("es2", se[2])]);
@@ -193,25 +248,28 @@ fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, n0: usize, (chain, last): (b
         Family::Tiled => shader!("basic/gemm"),
     };
     let batch = |v: &View| (v.shape[0] > 1).then_some(cut(2, 0, 1));
+    let part = (o.block > 0).then_some(cut(2, 2, o.block));
     let rows = |v: &View, along: Option<Cut>| -> Vec<Cut> { batch(v).into_iter().chain(along).collect() };
     let by_m = Some(cut(0, 2, tile));
     let by_n = (n1 == 1).then_some(cut(1, 2, TILE_N));
     // What is not used is still bound, to memory that is there.
-    let spare = (o.b.clone(), rows(&o.b, by_n.filter(|_| g.tb)));
+    let spare = (o.b.clone(), rows(&o.b, part.or(by_n.filter(|_| g.tb))));
     let (bias_view, bias_cuts) = bias.map_or(spare.clone(), |b| (b, Vec::new()));
     let (extra_view, extra_cuts) = extra.map_or(spare.clone(), |e| (e.clone(), rows(e, by_m)));
-    r.launch(
-        Launch::new(source, "gemm", UniformData::of(&fields), [m.div_ceil(tile), n_tiles * n1, b0])
-            .constant("TA", f64::from(u8::from(g.ta)))
-            .constant("TB", f64::from(u8::from(g.tb)))
-            .constant("CHAIN", f64::from(u8::from(chain)))
-            .read("a", &o.a, &rows(&o.a, by_m.filter(|_| !g.ta)))
-            .read("b", &spare.0, &spare.1)
-            .read("bias", &bias_view, &bias_cuts)
-            .read("extra", &extra_view, &extra_cuts)
-            .write("c", &o.c, &rows(&o.c, by_m))
-            .flops(2.0 * (b0 * n1 * m * n) as f64 * k as f64),
-    );
+    let launch = Launch::new(source, "gemm", UniformData::of(&fields), [m.div_ceil(tile), n_tiles * n1, b0])
+        .constant("TA", f64::from(u8::from(g.ta)))
+        .constant("TB", f64::from(u8::from(g.tb)))
+        .constant("CHAIN", f64::from(u8::from(chain)))
+        .constant("SUMS", f64::from(u8::from(o.sums.is_some())))
+        .read("a", &o.a, &rows(&o.a, part.or(by_m.filter(|_| !g.ta))))
+        .read("b", &spare.0, &spare.1)
+        .read("bias", &bias_view, &bias_cuts)
+        .write("c", &o.c, &rows(&o.c, by_m))
+        .flops(2.0 * (n1 * m * n) as f64 * if o.block > 0 { k_all } else { b0 * k } as f64);
+    r.launch(match &o.sums {
+        Some(sums) => launch.write("extra", sums, &rows(sums, None)),
+        None => launch.read("extra", &extra_view, &extra_cuts),
+    });
 }
 
 /// `a [.., m, k] b [.., k, n]` to `[.., m, n]`, with up to two batch axes of the same extents; `ta` and `tb` say that an operand is

@@ -1,17 +1,21 @@
 //! `y = act(x w + b)` over the innermost axis, with weight gradients by deterministic split-K.
 
+use std::ops::Range;
+
 use crate::gpu::recorder::{Launch, cut};
-use crate::gpu::shader::{Source, UniformData};
+use crate::gpu::shader::UniformData;
+use crate::gpu::view::{LANES, padded};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::ops::basic::copy::copy;
+use crate::ops::basic::gemm::{self, Gemm};
+use crate::ops::basic::sum;
 use crate::tensor::DType;
 
-/// Rows that one partial weight gradient covers: fixed, so that neither chunks nor devices change a bit.
+/// Least rows that one partial weight gradient covers, and most elements that all of them together may take: functions of the shapes
+/// alone, so that neither windows nor devices change a bit.
 const BLOCK: usize = 512;
-
-fn source() -> &'static Source {
-    shader!("basic/linear")
-}
+const PARTS: usize = 4 << 20;
 
 /// What follows the sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub enum Act {
     Sigmoid,
 }
 
-/// `x [.., c_in], w [c_in, c_out]` and, where there is a bias, `b [c_out]`, to `y [.., c_out]`.
+/// `x [.., c_in], w [c_in, c_out]` and, where there is a bias, `b [c_out]`, to `y [.., c_out]`. `x` may be any strided view.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear {
     /// Whether there is a third input.
@@ -33,68 +37,106 @@ pub struct Linear {
     pub act: Act,
 }
 
-impl Linear {
-    fn uniform(&self, x: &View, y: &View, blocks: usize, chain: bool) -> UniformData {
-        let m = x.n_rows();
-        UniformData::of(&[
-            ("m", m.into()),
-            ("k", x.width().into()),
-            ("n", y.width().into()),
-            ("kg", x.groups().into()),
-            ("ng", y.groups().into()),
-            ("act", (self.act as u32).into()),
-            ("bias", u32::from(self.bias).into()),
-            ("block", BLOCK.into()),
-            ("blocks", blocks.into()),
-            ("chain", u32::from(chain).into()),
-        ])
+/// Views of the same outer axes with neighbouring axes joined where all of them allow it; `None` when more than three axes are left.
+fn joined<const N: usize>(views: [&View; N]) -> Option<[View; N]> {
+    let shape = &views[0].shape[..views[0].shape.len() - 1];
+    let mut axes: Vec<(usize, [usize; N])> = Vec::new();
+    for (axis, &n) in shape.iter().enumerate().filter(|(_, n)| **n != 1) {
+        let strides = views.map(|v| v.strides[axis]);
+        match axes.last_mut() {
+            Some((many, outer)) if (0..N).all(|i| outer[i] == strides[i] * n) => (*many, *outer) = (*many * n, strides),
+            _ => axes.push((n, strides)),
+        }
+    }
+    if axes.is_empty() {
+        axes.push((1, views.map(|v| padded(v.width()))));
+    }
+    let of = |i: usize| View {
+        shape: axes.iter().map(|a| a.0).chain([views[i].width()]).collect(),
+        strides: axes.iter().map(|a| a.1[i]).chain([1]).collect(),
+        ..views[i].clone()
+    };
+    (axes.len() <= 3).then(|| std::array::from_fn(of))
+}
+
+/// The view as a matrix of rows, if its strides allow it.
+fn rows(v: &View) -> Option<View> {
+    joined([v]).map(|[v]| v).filter(|v| v.shape.len() == 2)
+}
+
+/// The view as a matrix of rows, copied where its strides do not allow it.
+fn matrix(r: &mut Recorder, v: &View) -> View {
+    rows(v).unwrap_or_else(|| {
+        let held = r.temp(&v.shape, v.dtype);
+        copy(r, &held, v);
+        held.as_rows()
+    })
+}
+
+/// Partial gradients of weights and bias, or the gradients themselves where one part holds all rows.
+struct Parts {
+    block: usize,
+    /// `[parts, c_in, c_out]`.
+    w: View,
+    /// `[parts, c_out]`.
+    b: Option<View>,
+}
+
+impl Parts {
+    fn new(r: &mut Recorder, m: usize, w: &View, dw: Option<&View>, db: Option<&View>) -> Self {
+        let most = (PARTS / (w.n_rows() * padded(w.width()))).max(1);
+        let block = BLOCK * m.div_ceil(BLOCK).div_ceil(most);
+        let parts = m.div_ceil(block);
+        let mut held = |grad: Option<&View>, shape: &[usize]| match grad {
+            Some(v) if parts == 1 && v.dtype == DType::F32 => v.reshape(shape),
+            _ => r.temp(shape, DType::F32),
+        };
+        let (k, n) = (w.shape[0], w.shape[1]);
+        Self { block, w: held(dw, &[parts, k, n]), b: db.map(|v| held(Some(v), &[parts, n])) }
     }
 
-    /// Partial sums over blocks of rows, then their sum. Where a binding cannot hold a block, or all blocks, launches follow one another,
-    /// each going on from what the last one stored: the order of addition is the same.
-    fn weight_gradient(&self, r: &mut Recorder, b: &Backward, (x, y, dy): (&View, &View, &View), flops: f64) {
-        let m = x.n_rows();
-        let blocks = m.div_ceil(BLOCK);
-        let (kg, ng) = (x.groups(), y.groups());
-        let part = r.temp(&[blocks, kg * 4 + 4, y.width()], DType::F32);
-        let row_bytes = kg.max(ng) * 4 * x.dtype.size().max(y.dtype.size());
-        let limit = r.traits.max_binding as usize;
-        let mut record = |rows: std::ops::Range<usize>, span: std::ops::Range<usize>, chain: bool| {
-            let [x, y, dy] = [x, y, dy].map(|v| v.slice(0, rows.clone()));
-            let by_block = [cut(0, 0, BLOCK)];
-            let groups = [span.len(), (kg + 1).div_ceil(8), ng.div_ceil(8)];
-            r.launch(
-                Launch::new(source(), "backward_part", self.uniform(&x, &y, blocks, chain), groups)
-                    .read("x", &x, &by_block)
-                    .read("y", &y, &by_block)
-                    .read("dy", &dy, &by_block)
-                    .write("part", &part.slice(0, span), &[cut(0, 0, 1)])
-                    .flops(flops * rows.len() as f64 / m as f64),
-            );
-        };
-        // A window begins at an aligned byte, so that a little room is left in front of it.
-        let fit = (limit.saturating_sub(1024) / row_bytes).max(1);
-        if fit >= BLOCK {
-            record(0..m, 0..blocks, false);
-        } else {
-            for start in (0..m).step_by(BLOCK) {
-                let end = (start + BLOCK).min(m);
-                let at = start / BLOCK;
-                (start..end).step_by(fit).for_each(|from| record(from..(from + fit).min(end), at..at + 1, from > start));
-            }
+    /// The parts of some rows, which begin at a block.
+    fn add(&self, r: &mut Recorder, x: &View, da: &View, at: &Range<usize>) {
+        let some = at.start / self.block..at.end.div_ceil(self.block);
+        let (c, b) = (self.w.slice(0, some.clone()), self.b.as_ref().map(|b| b.slice(0, some)));
+        gemm::record(r, &Gemm { block: self.block, sums: b.as_ref(), ..Gemm::new(x, true, da, false, &c) });
+    }
+
+    /// The sums of all parts, in order.
+    fn finish(&self, r: &mut Recorder, dw: Option<&View>, db: Option<&View>) {
+        if let Some(dw) = dw.filter(|v| v.root != self.w.root) {
+            sum::record(r, &self.w, &[true, false, false], false, dw, 1.0);
         }
-        let fit = (limit.saturating_sub(1024) / ((kg * 4 + 4) * ng * 16)).max(1);
-        for from in (0..blocks).step_by(fit) {
-            let some = part.slice(0, from..(from + fit).min(blocks));
-            let uniform = self.uniform(x, y, some.shape[0], from > 0);
-            if let Some(dw) = &b.dx[1] {
-                let groups = [(x.width() * ng).div_ceil(64), 1, 1];
-                r.launch(Launch::new(source(), "backward_w", uniform.clone(), groups).read("part", &some, &[]).write("dw", dw, &[]));
-            }
-            if let Some(db) = b.dx.get(2).and_then(Option::as_ref) {
-                let groups = [ng.div_ceil(64), 1, 1];
-                r.launch(Launch::new(source(), "backward_b", uniform, groups).read("part", &some, &[]).write("db", db, &[]));
-            }
+        if let (Some(db), Some(b)) = (db, &self.b)
+            && db.root != b.root
+        {
+            sum::record(r, b, &[true, false], false, db, 1.0);
+        }
+    }
+}
+
+impl Linear {
+    /// `da = dy act'` for contiguous rows.
+    fn through(&self, r: &mut Recorder, y: &View, dy: &View, da: &View) {
+        let n = dy.n_rows() * dy.groups();
+        // Rows of one group each, so that windows may begin anywhere.
+        let flat = |v: &View| View { shape: vec![n, LANES], strides: vec![LANES, 1], ..v.clone() };
+        let uniform = UniformData::of(&[("n", n.into()), ("act", (self.act as u32).into())]);
+        let launch = Launch::new(shader!("basic/linear"), "through", uniform, [n.div_ceil(64), 1, 1]);
+        let by_group = [cut(0, 0, 64)];
+        let launch = launch.read("y", &flat(y), &by_group).read("dy", &flat(dy), &by_group).write("da", &flat(da), &by_group);
+        r.launch(launch.flops(3.0 * dy.len() as f64));
+    }
+}
+
+/// `dx = da w^T` for any strided `dx`.
+fn input_gradient(r: &mut Recorder, da: &View, w: &View, dx: &View) {
+    match joined([da, dx]) {
+        Some([da, dx]) => gemm::record(r, &Gemm::new(&da, false, w, true, &dx)),
+        None => {
+            let held = r.temp(&dx.shape, dx.dtype);
+            input_gradient(r, da, w, &held);
+            copy(r, dx, &held);
         }
     }
 }
@@ -111,45 +153,59 @@ impl Op for Linear {
         vec![Spec::of(&[outer, &[x[1][1]]].concat())]
     }
 
+    fn strided(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn needs(&self) -> Needs {
         Needs { x: 0b011, y: u32::from(self.act != Act::None) }
     }
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
-        let (rows, out) = (x[0].as_rows(), y[0].as_rows());
-        let by_row = [cut(0, 0, 32)];
-        let groups = [rows.n_rows().div_ceil(32), out.groups().div_ceil(16), 1];
-        // Without a bias the binding still names memory that is there: the weights.
-        let bias = if self.bias { &x[2] } else { &x[1] };
-        r.launch(
-            Launch::new(source(), "forward", self.uniform(&rows, &out, 0, false), groups)
-                .read("x", &rows, &by_row)
-                .read("w", &x[1], &[])
-                .read("b", bias, &[])
-                .write("y", &out, &by_row)
-                .flops(2.0 * rows.len() as f64 * out.width() as f64),
-        );
+        let [rows, out] = joined([&x[0], &y[0]]).unwrap_or_else(|| [matrix(r, &x[0]), y[0].as_rows()]);
+        let bias = self.bias.then(|| &x[2]);
+        gemm::record(r, &Gemm { bias, act: self.act, ..Gemm::new(&rows, false, &x[1], false, &out) });
     }
 
+    // With da = dy act':  dx[m, k] = sum_n da[m, n] w[k, n],  dw[k, n] = sum_m x[m, k] da[m, n],  db[n] = sum_m da[m, n].
     fn backward(&self, r: &mut Recorder, b: &Backward) {
-        let (x, dy) = (b.x[0].as_rows(), b.dy0().as_rows());
-        // The output is read only through an activation; without one dy stands in for it.
-        let y = if self.act == Act::None { dy.clone() } else { b.y[0].as_rows() };
-        let flops = 2.0 * x.len() as f64 * y.width() as f64;
-        if let Some(dx) = &b.dx[0] {
-            let by_row = [cut(0, 0, 16)];
-            let groups = [x.n_rows().div_ceil(16), x.groups().div_ceil(8), 1];
-            r.launch(
-                Launch::new(source(), "backward_x", self.uniform(&x, &y, 0, false), groups)
-                    .read("w", &b.x[1], &[])
-                    .read("y", &y, &by_row)
-                    .read("dy", &dy, &by_row)
-                    .write("dx", &dx.as_rows(), &by_row)
-                    .flops(flops),
-            );
+        let (w, dy) = (&b.x[1], b.dy0());
+        let m = dy.n_rows();
+        let [dw, db] = [1, 2].map(|i| b.dx.get(i).and_then(Option::as_ref));
+        let parts = (dw.is_some() || db.is_some()).then(|| (matrix(r, &b.x[0]), Parts::new(r, m, w, dw, db)));
+        if self.act == Act::None {
+            if let Some(dx) = &b.dx[0] {
+                input_gradient(r, dy, w, dx);
+            }
+            if let Some((x, parts)) = &parts {
+                parts.add(r, x, &dy.as_rows(), &(0..m));
+            }
+        } else {
+            let (y, dy) = (b.y[0].as_rows(), dy.as_rows());
+            let block = parts.as_ref().map_or(BLOCK, |(_, p)| p.block);
+            let step = r.chunk_rows(m, dy.groups() * LANES * DType::F32.size(), block).min(m);
+            let da = r.temp(&[step, dy.width()], DType::F32);
+            // A gradient whose rows do not lie at one distance is made as they do, and copied.
+            let held = b.dx[0].as_ref().map(|dx| rows(dx).unwrap_or_else(|| r.temp(&[m, dx.width()], dx.dtype)));
+            for from in (0..m).step_by(step) {
+                let at = from..(from + step).min(m);
+                let [y, dy, da] = [(&y, at.clone()), (&dy, at.clone()), (&da, 0..at.len())].map(|(v, at)| v.slice(0, at));
+                self.through(r, &y, &dy, &da);
+                if let Some(dx) = &held {
+                    input_gradient(r, &da, w, &dx.slice(0, at.clone()));
+                }
+                if let Some((x, parts)) = &parts {
+                    parts.add(r, &x.slice(0, at.clone()), &da, &at);
+                }
+            }
+            if let (Some(dx), Some(held)) = (&b.dx[0], &held)
+                && dx.root != held.root
+            {
+                copy(r, dx, &View { shape: dx.shape.clone(), strides: crate::gpu::view::contiguous_strides(&dx.shape), ..held.clone() });
+            }
         }
-        if b.dx[1..].iter().any(Option::is_some) {
-            self.weight_gradient(r, b, (&x, &y, &dy), flops);
+        if let Some((_, parts)) = &parts {
+            parts.finish(r, dw, db);
         }
     }
 

@@ -81,6 +81,10 @@ pub(super) fn cases() -> Vec<Case> {
         case("linear", linear(false, Act::None), &[&[3, 11, 33], &[33, 9]]),
         case("linear bias", linear(true, Act::None), &[&[37, 20], &[20, 70], &[70]]),
         case("linear relu", linear(true, Act::Relu), &[&[33, 7], &[7, 5], &[5]]),
+        // Several partial weight gradients, the last one short, each beyond a small binding.
+        case("linear parts", linear(true, Act::None), &[&[1100, 40], &[40, 9], &[9]]),
+        case("linear turned", linear(true, Act::None), &[&[7, 9, 20], &[20, 6], &[6]]).turned(),
+        case("linear relu turned", linear(true, Act::Relu), &[&[3, 5, 2, 9], &[9, 66], &[66]]).turned(),
         case("linear sigmoid", linear(true, Act::Sigmoid), &[&[530, 6], &[6, 9], &[9]]),
     ]
 }

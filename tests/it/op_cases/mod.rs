@@ -33,10 +33,12 @@ struct Case {
     draws: &'static [Draw],
     /// How many of the outputs, from the first on, carry gradients and are compared.
     outputs: usize,
+    /// The first input is given with its first two axes the other way round, and the operation gets a strided view of it.
+    turned: bool,
 }
 
 fn case(name: &'static str, op: impl Op + 'static, shapes: &'static [&'static [usize]]) -> Case {
-    Case { name, op: Rc::new(op), shapes, draws: &[], outputs: 1 }
+    Case { name, op: Rc::new(op), shapes, draws: &[], outputs: 1, turned: false }
 }
 
 impl Case {
@@ -46,6 +48,19 @@ impl Case {
 
     fn outputs(self, outputs: usize) -> Self {
         Self { outputs, ..self }
+    }
+
+    fn turned(self) -> Self {
+        Self { turned: true, ..self }
+    }
+
+    /// The shape in which input `i` is given.
+    fn given(&self, i: usize) -> Vec<usize> {
+        let mut shape = self.shapes[i].to_vec();
+        if self.turned && i == 0 {
+            shape.swap(0, 1);
+        }
+        shape
     }
 
     /// Input `i` as values; integers are values too, and stored as I32.
@@ -122,6 +137,12 @@ fn stored(v: Vec<f32>, dtype: DType) -> Vec<f32> {
     if dtype == DType::Bf16 { v.into_iter().map(|x| half::bf16::from_f32(x).to_f32()).collect() } else { v }
 }
 
+/// `[a, b, ..]` as `[b, a, ..]`.
+fn turn(v: &[f32], shape: &[usize]) -> Vec<f32> {
+    let (a, b, rest) = (shape[0], shape[1], shape[2..].iter().product::<usize>());
+    (0..v.len()).map(|at| v[((at / rest % a) * b + at / rest / a) * rest + at % rest]).collect()
+}
+
 fn close(case: &str, what: &str, got: &[f64], want: &[f64], tolerance: f64) {
     let scale = want.iter().fold(1e-6f64, |m, v| m.max(v.abs()));
     let worst = got.iter().zip(want).map(|(g, w)| (g - w).abs()).fold(0.0, f64::max) / scale;
@@ -139,7 +160,11 @@ fn check(gpu: &Gpu, cache: &Cache, case: &Case, dtype: DType) {
     let graph = ops::graph(dtype, 1);
     let kind = |i: usize| if drawn[i].1 { DType::I32 } else { dtype };
     let wanted = |i: usize| !drawn[i].1 && case.op.differentiable(i);
-    let x: Vec<_> = case.shapes.iter().enumerate().map(|(i, s)| graph.input(&format!("x{i}"), s, kind(i), wanted(i))).collect();
+    let mut x: Vec<_> = (0..inputs.len()).map(|i| graph.input(&format!("x{i}"), &case.given(i), kind(i), wanted(i))).collect();
+    if case.turned {
+        let order: Vec<usize> = [1, 0].into_iter().chain(2..case.shapes[0].len()).collect();
+        x[0] = x[0].permute(&order);
+    }
     let y = &graph.apply_all(case.op.clone(), &x)[..case.outputs];
     // Integers have no gradient, and are compared exactly.
     let float: Vec<bool> = y.iter().map(|y| y.dtype() != DType::I32).collect();
@@ -151,6 +176,7 @@ fn check(gpu: &Gpu, cache: &Cache, case: &Case, dtype: DType) {
     for (i, v) in inputs.iter().enumerate() {
         let value = match kind(i) {
             DType::I32 => HostTensor::i32(case.shapes[i], v.iter().map(|x| *x as i32).collect()),
+            _ if case.turned && i == 0 => HostTensor::f32(&case.given(0), turn(v, case.shapes[0])),
             _ => HostTensor::f32(case.shapes[i], v.clone()),
         };
         session.set(&format!("x{i}"), &value);
@@ -187,7 +213,10 @@ fn check(gpu: &Gpu, cache: &Cache, case: &Case, dtype: DType) {
             (up - loss(&moved)) / (2.0 * h)
         };
         let want: Vec<f64> = picked.iter().map(|&at| difference(at)).collect();
-        let values = got.to_f64();
+        let values = match case.turned && i == 0 {
+            true => turn(got.as_f32(), &case.given(0)).into_iter().map(f64::from).collect(),
+            false => got.to_f64(),
+        };
         close(&label, &name, &picked.iter().map(|&at| values[at]).collect::<Vec<_>>(), &want, backward);
         again.push((name, got));
     }
