@@ -7,6 +7,7 @@ use crate::gpu::shader::UniformData;
 use crate::gpu::view::{LANES, padded};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::ops::axes::as_groups;
 use crate::ops::basic::copy::copy;
 use crate::ops::basic::gemm::{self, Gemm};
 use crate::ops::basic::sum;
@@ -118,14 +119,13 @@ impl Parts {
 impl Linear {
     /// `da = dy act'` for contiguous rows.
     fn through(&self, r: &mut Recorder, y: &View, dy: &View, da: &View) {
-        let n = dy.n_rows() * dy.groups();
-        // Rows of one group each, so that windows may begin anywhere.
-        let flat = |v: &View| View { shape: vec![n, LANES], strides: vec![LANES, 1], ..v.clone() };
+        let [y, dy, da] = [y, dy, da].map(as_groups);
+        let n = dy.shape[0];
         let uniform = UniformData::of(&[("n", n.into()), ("act", (self.act as u32).into())]);
         let launch = Launch::new(shader!("basic/linear"), "through", uniform, [n.div_ceil(64), 1, 1]);
         let by_group = [cut(0, 0, 64)];
-        let launch = launch.read("y", &flat(y), &by_group).read("dy", &flat(dy), &by_group).write("da", &flat(da), &by_group);
-        r.launch(launch.flops(3.0 * dy.len() as f64));
+        let launch = launch.read("y", &y, &by_group).read("dy", &dy, &by_group).write("da", &da, &by_group);
+        r.launch(launch.flops(3.0 * (n * LANES) as f64));
     }
 }
 
