@@ -108,6 +108,21 @@ pub fn prepare(folder: &Path, out: &Path, options: &Options, progress: &dyn Fn(u
         )));
     }
     let roots = if options.alignments.is_empty() { vec![folder.to_path_buf()] } else { options.alignments.clone() };
+    let finder = if list.is_some() { Finder::default() } else { Finder::new(&roots)? };
+    prepare_units(folder, out, &units, finder, options, progress, stop)
+}
+
+/// [`prepare`] of structures that the caller has found, with the files that each chain names or `finder` finds; paths below `folder` are kept
+/// relative to it.
+pub fn prepare_units(
+    folder: &Path,
+    out: &Path,
+    units: &[Unit],
+    finder: Finder,
+    options: &Options,
+    progress: &dyn Fn(usize, usize),
+    stop: &AtomicBool,
+) -> Result<Report> {
     let mut writer = Writer::open(out)?;
     let old: BTreeMap<String, Entry> = writer.index.entries.iter().map(|e| (e.id.clone(), e.clone())).collect();
     let mut by_structure: HashMap<String, Vec<String>> = HashMap::new();
@@ -117,7 +132,7 @@ pub fn prepare(folder: &Path, out: &Path, options: &Options, progress: &dyn Fn(u
     let job = Job {
         folder,
         options,
-        finder: if list.is_some() { Finder::default() } else { Finder::new(&roots)? },
+        finder,
         clusters: options.clusters.as_deref().map(read_clusters).transpose()?.unwrap_or_default(),
         old,
         by_structure,

@@ -2,7 +2,8 @@
 //!
 //! [`input`] finds targets and [`batch`] takes them one after the other; [`scored`] is one run's structure with its confidences, which
 //! [`confidence`] computes; [`output`] writes a target's folder, [`report`] its page, [`plots`] its pictures. [`names`] makes folders' names of
-//! headers, [`coverage`] counts an alignment, [`parameters`] finds what to predict with. The network is one function, [`Run`]. Knows nothing of clap or exit codes.
+//! headers, [`coverage`] counts an alignment, [`parameters`] finds what to predict with,
+//! [`distill`] makes a training set of what came out. The network is one function, [`Run`]. Knows nothing of clap or exit codes.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use crate::tensor::HostTensor;
 pub mod batch;
 pub mod confidence;
 pub mod coverage;
+pub mod distill;
 pub mod input;
 pub mod names;
 pub mod output;

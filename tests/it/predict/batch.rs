@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyfold::data::distill::Rules;
+use anyfold::data::set::Set;
 use anyfold::error::Error;
 use anyfold::io::{fasta, text};
 use anyfold::predict::batch::{Event, Options, State, run};
-use anyfold::predict::input::targets;
+use anyfold::predict::distill::distill;
+use anyfold::predict::input::{Files, targets};
 use anyfold::predict::{Inputs, Request};
 
 use super::fake::{self, failure, model, options, predict, single};
@@ -179,6 +182,41 @@ fn results_of_others_are_not_touched_unless_asked() {
     assert_eq!(go(&["model_1"], true).state, State::Done);
     // No rank of the larger run stays beside the one rank of this.
     assert!(out.join("q/ranked_0.pdb").exists() && !out.join("q/ranked_1.pdb").exists() && !out.join("q/ranked_2.pdb").exists());
+}
+
+#[test]
+fn confident_predictions_become_a_training_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = fasta::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/search/sequences.fasta.gz")).unwrap();
+    let records: Vec<_> = all.iter().filter(|r| r.sequence.len() > 100 && r.sequence.bytes().all(|b| b != b'X')).take(3).collect();
+    let input = folder.path().join("q.fasta");
+    let text: String = records.iter().enumerate().map(|(i, r)| format!(">t{i}\n{}\n", r.sequence)).collect();
+    std::fs::write(&input, text).unwrap();
+    for (i, r) in records.iter().enumerate().take(2) {
+        let path = folder.path().join(format!("msa/t{i}.a3m"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, format!(">t{i}\n{0}\n>row\nA{1}\n", r.sequence, &r.sequence[1..])).unwrap();
+    }
+    let files = Files { alignments: vec![folder.path().join("msa")], ..Files::default() };
+    let (out, set) = (folder.path().join("out"), folder.path().join("set"));
+    let (outcomes, _) = predict(std::slice::from_ref(&input), &files, &[model("model_1")], &options(out.clone())).unwrap();
+    let found: Vec<_> = targets(&[input], &files).unwrap().into_iter().flatten().collect();
+    let rules = Rules { min_length: 50, min_rows: 2, min_residue_plddt: 75.0, min_mean_plddt: 50.0, ..Rules::default() };
+    let go = || distill(&found, &outcomes, (&out, &set), &rules, &|_, _| (), &fake::GO_ON).unwrap();
+    let report = go();
+    assert_eq!((report.added, report.skipped.len()), (2, 1), "{report:?}");
+    assert!(report.skipped[0].why.contains("an alignment of 1 rows"));
+    let made = Set::open(&set).unwrap();
+    let example = made.example(made.find("t0").unwrap()).unwrap();
+    let labels = example.labels.unwrap();
+    let scores = std::fs::read(out.join("t0/confidence_model_1_pred_0.json")).unwrap();
+    let scores: serde_json::Value = serde_json::from_slice(&scores).unwrap();
+    for (i, mask) in labels.mask.iter().enumerate() {
+        let confident = scores["confidenceScore"][i].as_f64().unwrap() >= 75.0;
+        assert_eq!(mask[1] == 1.0, confident, "residue {}", i + 1);
+    }
+    assert!(labels.is_distillation && example.alignment.n_seq() == 2 && labels.mask.iter().any(|m| m[1] == 0.0));
+    assert_eq!(go().kept, 2);
 }
 
 #[test]

@@ -2,10 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use anyfold::data::draws::Keyed;
+use anyfold::data::features::FeatureConfig;
 use anyfold::error::Result;
-use anyfold::predict::input::{Files, Given, Refused, Source, Target, targets};
+use anyfold::predict::Inputs;
+use anyfold::predict::batch::Options;
+use anyfold::predict::input::{Files, Given, Refused, Source, Target, require_alignments, targets};
 
-use super::fake::single;
+use super::fake::{failure, model, options, predict, single};
 use crate::shared::shared;
 
 fn put(folder: &Path, name: &str, text: &str) -> PathBuf {
@@ -104,6 +108,56 @@ fn what_cannot_be_predicted_says_why_and_where() {
     // One bad file among good ones is refused alone.
     let both = targets(&[fasta, folder.path().join("absent.fasta")], &single()).unwrap();
     assert!(both[0].is_ok() && both[1].is_err());
+}
+
+#[test]
+fn processed_features_are_taken_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fasta, file) = (put(folder.path(), "q.fasta", ">q\nMKTAYIAKQRQISFVK\n"), folder.path().join("f.npz"));
+    let a3m = put(folder.path(), "q.a3m", ">q\nMKTAYIAKQRQISFVK\n>r\nMKTAYI--QRQISFVW\n>s\nWKTAYIAggKQRQI-FVK\n");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_anyfold"));
+    command.args(["data", "features", "--passes", "4", "--clusters", "2", "--extra", "3", "--templates", "0", "--seed", "11"]);
+    let wrote = command.arg("--fasta").arg(&fasta).arg("--msa").arg(&a3m).arg("--out").arg(&file).output().unwrap();
+    assert!(wrote.status.success(), "{}", String::from_utf8_lossy(&wrote.stderr));
+    let found = good(targets(std::slice::from_ref(&file), &Files::default()));
+    assert_eq!((found[0].name.as_str(), found[0].n_res), ("f", 16));
+    let Given::Arrays(arrays) = found[0].load(&|_, _| Ok(Vec::new())).unwrap() else { panic!("arrays were expected") };
+
+    // What a network sees of a file is what it sees of the same features made here.
+    let Given::Example(example) =
+        good(targets(&[fasta], &Files { msa: vec![a3m], ..Files::default() }))[0].load(&|_, _| Ok(Vec::new())).unwrap()
+    else {
+        panic!("an example was expected")
+    };
+    let made = anyfold::data::features::make(&example, &FeatureConfig::prediction(2, 3, 0), 4, &Keyed::new(11, 0));
+    for r in 0..4 {
+        let (ours, theirs) = (Inputs::Features(&made).pass(r), Inputs::Arrays(&arrays).pass(r));
+        assert!(ours.len() > 15);
+        for (name, tensor) in ours {
+            assert_eq!(tensor, theirs[&name], "{name} of pass {r}");
+        }
+    }
+
+    let go = |n_recycle, n_ensemble| {
+        let options = Options { n_recycle, n_ensemble, overwrite: true, ..options(folder.path().join("out")) };
+        predict(std::slice::from_ref(&file), &Files::default(), &[model("model_1_ptm")], &options).unwrap().0.remove(0)
+    };
+    assert!(go(None, 1).best.is_some() && go(Some(1), 2).best.is_some());
+    assert!(failure(&go(Some(4), 1)).contains("the features file holds 4 passes, and 4 recycles of 1 ensemble members need 5"));
+    let page = std::fs::read_to_string(folder.path().join("out/f/prediction.json")).unwrap();
+    assert!(page.contains("\"finished\": true"), "a refusal took away the earlier result");
+}
+
+#[test]
+fn a_sequence_without_an_alignment_must_be_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let fasta = put(folder.path(), "q.fasta", ">q\nACDEF\n>r\nACDEFG\n");
+    put(folder.path(), "all/r.a3m", ">r\nACDEFG\n");
+    let files = Files { alignments: vec![folder.path().join("all")], ..Files::default() };
+    let mut found = targets(&[fasta], &files).unwrap();
+    require_alignments(&mut found);
+    assert!(found[0].as_ref().unwrap_err().error.to_string().contains("`q` has no alignment: give --msa"));
+    assert!(found[1].is_ok());
 }
 
 #[test]
