@@ -31,7 +31,7 @@ pub fn page(f: &Finished) -> String {
         "sequence": f.ranked.first().map_or("", |s| s.chain.sequence.as_str()),
         "ranks": ranks, "coverage": f.coverage.map(coverage),
     });
-    let policy = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; \
+    let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; \
                   worker-src blob:; form-action 'none'; base-uri 'none'";
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
