@@ -3,8 +3,6 @@
 
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::graph::Tensor;
 use crate::loss::chi::supervised_chi_loss;
 use crate::loss::fape::{Truth, backbone_loss, sidechain_loss};
@@ -15,8 +13,7 @@ use crate::ops::loss::fape::Fape;
 use crate::ops::loss::weighted_sum::WeightedSum;
 
 /// Weights and lengths of the structure module's loss; AlphaFold's by default (QUIRKS 37).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StructureLossConfig {
     /// Weight of the backbone's FAPE, the mean over the layers.
     pub backbone_fape: f32,

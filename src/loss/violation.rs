@@ -15,8 +15,7 @@ use crate::protein::tables::{N_TYPES, TABLES};
 use crate::tensor::HostTensor;
 
 /// What counts as a violation.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tolerances {
     /// Standard deviations that lengths and angles of bonds may be off.
     pub bond_factor: f32,
@@ -100,10 +99,12 @@ pub fn find_structural_violations<'g>(tolerances: Tolerances, atoms: Atoms<'g>) 
 /// Equation 47: the three means of the bonds, and all clashes and distances over the number of atoms, `[1]`.
 pub fn structural_violation_loss<'g>(violations: &Violations<'g>, exists: Tensor<'g>) -> Tensor<'g> {
     let graph = exists.graph();
-    let bonds = graph.apply(Sum::over(&[0, 1]), &[violations.bonds]); // [1]
-    let atoms = graph.apply(Sum::over(&[0, 1]), &[violations.clashes + violations.within]); // [1]
-    let n_atoms = graph.apply(Sum::over(&[0, 1]), &[exists]); // [1]
-    bonds + atoms * graph.apply(Unary::Reciprocal(1e-6), &[n_atoms])
+    graph.precise(|| {
+        let bonds = graph.apply(Sum::over(&[0, 1]), &[violations.bonds]); // [1]
+        let atoms = graph.apply(Sum::over(&[0, 1]), &[violations.clashes + violations.within]); // [1]
+        let n_atoms = graph.apply(Sum::over(&[0, 1]), &[exists]); // [1]
+        bonds + atoms * graph.apply(Unary::Reciprocal(1e-6), &[n_atoms])
+    })
 }
 
 /// What is reported of violations, without gradients.

@@ -14,6 +14,7 @@ use crate::data::mask::Masking;
 use crate::data::policy::{Filter, Part};
 use crate::error::{Error, Result};
 use crate::io::text;
+use crate::loss::total::Weights;
 use crate::tensor::DType;
 
 /// Everything a run is a function of, apart from its files.
@@ -31,7 +32,7 @@ pub struct Config {
     /// Examples.
     pub data: Data,
     /// Weights of the loss (supplement 1.9).
-    pub loss: Loss,
+    pub loss: Weights,
     /// Optimiser and schedule (supplement 1.11).
     pub optimizer: Optimizer,
     /// Length, checkpoints, validation.
@@ -122,34 +123,6 @@ pub struct SetPart {
     pub max_single_type: f64,
     /// Chains with fewer alignment rows are left out.
     pub min_rows: usize,
-}
-
-/// Weights of the loss terms.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Loss {
-    /// Backbone FAPE, mean over layers.
-    pub fape: f64,
-    /// All-atom FAPE of the last layer.
-    pub sidechain_fape: f64,
-    /// Torsion angles.
-    pub chi: f64,
-    /// Torsions' distance from the unit circle.
-    pub angle_norm: f64,
-    /// Distogram.
-    pub distogram: f64,
-    /// Masked MSA.
-    pub masked_msa: f64,
-    /// Predicted lDDT.
-    pub plddt: f64,
-    /// Which atoms are resolved.
-    pub experimentally_resolved: f64,
-    /// Bonds, angles and clashes.
-    pub violations: f64,
-    /// Predicted aligned error; only `_ptm` models have it.
-    pub predicted_aligned_error: f64,
-    /// Whether an example's loss is multiplied by the square root of its residues (the paper does, the public code does not).
-    pub by_sqrt_length: bool,
 }
 
 /// Adam, its schedule, and the average of the parameters.

@@ -1,7 +1,8 @@
 //! The presets: published initial training and fine-tuning (supplement 1.11), and what small machines can do.
 
-use super::config::{Config, Data, Device, Loss, MaskingShares, Model, Optimizer, Run, Start};
+use super::config::{Config, Data, Device, MaskingShares, Model, Optimizer, Run, Start};
 use crate::error::{Error, Result};
+use crate::loss::total::Weights;
 
 /// All presets: name and what it is for.
 pub const PRESETS: [(&str, &str); 4] = [
@@ -48,19 +49,7 @@ fn initial_training() -> Config {
             distillation_rows: 1000,
             masking: MaskingShares { masked: 0.15, uniform: 0.1, profile: 0.1, same: 0.1 },
         },
-        loss: Loss {
-            fape: 0.5,
-            sidechain_fape: 0.5,
-            chi: 0.5,
-            angle_norm: 0.01,
-            distogram: 0.3,
-            masked_msa: 2.0,
-            plddt: 0.01,
-            experimentally_resolved: 0.0,
-            violations: 0.0,
-            predicted_aligned_error: 0.0,
-            by_sqrt_length: true,
-        },
+        loss: Weights::default(),
         optimizer: Optimizer {
             lr: 1e-3,
             b1: 0.9,
@@ -94,7 +83,7 @@ fn fine_tuning(c: &mut Config) {
     c.model.preset = "model_1_ptm".into();
     c.start.from = String::new();
     (c.data.crop, c.data.clusters, c.data.extra_rows) = (384, 512, 5120);
-    (c.loss.violations, c.loss.experimentally_resolved, c.loss.predicted_aligned_error) = (1.0, 0.01, 0.1);
+    c.loss = Weights::fine_tuning();
     (c.optimizer.lr, c.optimizer.warmup_samples) = (5e-4, 0);
     c.run.samples = 1_500_000;
 }

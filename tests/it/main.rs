@@ -6,6 +6,7 @@ mod data_goldens;
 mod data_rules;
 mod data_set;
 mod evaluate_command;
+mod loss_invariance;
 mod op_cases;
 mod planner;
 mod portability;
