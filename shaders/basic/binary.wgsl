@@ -7,7 +7,7 @@
 #storage y
 #storage dx
 struct Params {
-    mul: u32, n0: u32, n1: u32, n2: u32, n3: u32, groups: u32, width: u32,
+    mul: u32, log: u32, n0: u32, n1: u32, n2: u32, n3: u32, groups: u32, width: u32,
     a0: u32, a1: u32, a2: u32, a3: u32, a_splat: u32,
     b0: u32, b1: u32, b2: u32, b3: u32, b_splat: u32,
     y0: u32, y1: u32, y2: u32, y3: u32,
@@ -25,22 +25,49 @@ fn b_at(base: u32, g: u32) -> vec4<f32> {
     return b_ld4(base + g);
 }
 
+struct Place { i0: u32, i1: u32, i2: u32, i3: u32, g: u32, inside: bool }
+// The row of an invocation, and its first group: `2^log` invocations share a row.
+fn place(wg: vec3<u32>, lane: u32) -> Place {
+    let at = grid(wg);
+    let row = at.x * (64u >> p.log) + (lane >> p.log);
+    var i1 = row;
+    var i2 = 0u;
+    var i3 = 0u;
+    if p.n2 * p.n3 > 1u {
+        i3 = row % p.n3;
+        i2 = row / p.n3 % p.n2;
+        i1 = row / p.n3 / p.n2;
+    }
+    return Place(at.y, i1, i2, i3, lane & ((1u << p.log) - 1u), i1 < p.n1);
+}
+
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let at = grid(wg);
-    let flat = at.x * 64u + lane;
-    let i0 = at.y;
-    let g = flat % p.groups;
-    var rest = flat / p.groups;
-    let i3 = rest % p.n3;
-    rest = rest / p.n3;
-    let i2 = rest % p.n2;
-    let i1 = rest / p.n2;
-    if i1 >= p.n1 { return; }
-    let a = a_at(i0 * p.a0 + i1 * p.a1 + i2 * p.a2 + i3 * p.a3, g);
-    let b = b_at(i0 * p.b0 + i1 * p.b1 + i2 * p.b2 + i3 * p.b3, g);
-    let v = select(a + b, a * b, p.mul == 1u);
-    y_st4(i0 * p.y0 + i1 * p.y1 + i2 * p.y2 + i3 * p.y3 + g, v * lanes(g, p.width));
+    let t = place(wg, lane);
+    if !t.inside { return; }
+    let a = t.i0 * p.a0 + t.i1 * p.a1 + t.i2 * p.a2 + t.i3 * p.a3;
+    let b = t.i0 * p.b0 + t.i1 * p.b1 + t.i2 * p.b2 + t.i3 * p.b3;
+    let y = t.i0 * p.y0 + t.i1 * p.y1 + t.i2 * p.y2 + t.i3 * p.y3;
+    for (var g = t.g; g < p.groups; g += 1u << p.log) {
+        let v = a_at(a, g);
+        let w = b_at(b, g);
+        y_st4(y + g, select(v + w, v * w, p.mul == 1u) * lanes(g, p.width));
+    }
+}
+
+// d_a = dy (add) or dy * b (mul) where a was not broadcast. `b` is the other operand; a's strides are those of its gradient.
+@compute @workgroup_size(64)
+fn backward_same(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let t = place(wg, lane);
+    if !t.inside { return; }
+    let a = t.i0 * p.a0 + t.i1 * p.a1 + t.i2 * p.a2 + t.i3 * p.a3;
+    let b = t.i0 * p.b0 + t.i1 * p.b1 + t.i2 * p.b2 + t.i3 * p.b3;
+    let y = t.i0 * p.y0 + t.i1 * p.y1 + t.i2 * p.y2 + t.i3 * p.y3;
+    for (var g = t.g; g < p.groups; g += 1u << p.log) {
+        var v = dy_ld4(y + g);
+        if p.mul == 1u { v = v * b_at(b, g); }
+        dx_st4(a + g, v * lanes(g, p.width));
+    }
 }
 
 // d_a = sum over the axes that a was broadcast over of dy (add) or dy * b (mul). `b` is the other operand, `e` the operand's extents.

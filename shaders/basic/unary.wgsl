@@ -8,6 +8,12 @@
 struct Params { kind: u32, a: f32, b: f32, count: u32, groups: u32, width: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
+// Which lanes of group `i` of the whole tensor are not padding.
+fn valid(i: u32) -> vec4<bool> {
+    if (p.width & 3u) == 0u { return vec4<bool>(true); }
+    return lanes(i % p.groups, p.width) > vec4<f32>(0.0);
+}
+
 fn value(x: vec4<f32>) -> vec4<f32> {
     switch p.kind {
         case 0u: { return max(x, vec4<f32>(0.0)); }
@@ -27,7 +33,7 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
     let i = grid(wg).x * 64u + lane;
     if i >= p.count { return; }
     // A function of the padding may be infinite, so it is selected away and not multiplied.
-    let inside = lanes(i % p.groups, p.width) > vec4<f32>(0.0);
+    let inside = valid(i);
     y_st4(i, select(vec4<f32>(0.0), value(x_ld4(i)), inside));
 }
 
@@ -52,6 +58,6 @@ fn slope(v: vec4<f32>) -> vec4<f32> {
 fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = grid(wg).x * 64u + lane;
     if i >= p.count { return; }
-    let inside = lanes(i % p.groups, p.width) > vec4<f32>(0.0);
+    let inside = valid(i);
     dx_st4(i, select(vec4<f32>(0.0), dy_ld4(i) * slope(v_ld4(i)), inside));
 }

@@ -7,17 +7,17 @@
 #storage dx
 #storage dgate
 struct Params {
-    n_i: u32, n_j: u32, groups: u32, gated: u32,
+    n_i: u32, n_j: u32, groups: u32, log: u32, gated: u32,
     x0: u32, x1: u32, g0: u32, g1: u32, m0: u32, y0: u32, y1: u32,
     dx0: u32, dx1: u32, dg0: u32, dg1: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
 struct Place { i: u32, j: u32, g: u32 }
+// The row of an invocation, and its first group: `2^log` invocations share a row.
 fn place(wg: vec3<u32>, lane: u32) -> Place {
     let at = grid(wg);
-    let flat = at.x * 64u + lane;
-    return Place(at.y, flat / p.groups, flat % p.groups);
+    return Place(at.y, at.x * (64u >> p.log) + (lane >> p.log), lane & ((1u << p.log) - 1u));
 }
 fn sigmoid(v: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + exp(-v)); }
 
@@ -25,10 +25,13 @@ fn sigmoid(v: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + exp(-v)); }
 fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
-    // x is zero in the padding, and so is y.
-    var v = x_ld4(at.i * p.x0 + at.j * p.x1 + at.g) * mask_ld(at.i * p.m0 + at.j);
-    if p.gated == 1u { v = v * sigmoid(gate_ld4(at.i * p.g0 + at.j * p.g1 + at.g)); }
-    y_st4(at.i * p.y0 + at.j * p.y1 + at.g, v);
+    let m = mask_ld(at.i * p.m0 + at.j);
+    for (var g = at.g; g < p.groups; g += 1u << p.log) {
+        // x is zero in the padding, and so is y.
+        var v = x_ld4(at.i * p.x0 + at.j * p.x1 + g) * m;
+        if p.gated == 1u { v = v * sigmoid(gate_ld4(at.i * p.g0 + at.j * p.g1 + g)); }
+        y_st4(at.i * p.y0 + at.j * p.y1 + g, v);
+    }
 }
 
 // dx = dy mask s,  dgate = dy mask x s (1 - s),  s = sigmoid(gate); the mask has no gradient. dy is zero in the padding.
@@ -36,10 +39,13 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
 fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
-    let d = dy_ld4(at.i * p.y0 + at.j * p.y1 + at.g) * mask_ld(at.i * p.m0 + at.j);
-    let s = sigmoid(gate_ld4(at.i * p.g0 + at.j * p.g1 + at.g));
-    dx_st4(at.i * p.dx0 + at.j * p.dx1 + at.g, d * s);
-    dgate_st4(at.i * p.dg0 + at.j * p.dg1 + at.g, d * x_ld4(at.i * p.x0 + at.j * p.x1 + at.g) * s * (1.0 - s));
+    let m = mask_ld(at.i * p.m0 + at.j);
+    for (var g = at.g; g < p.groups; g += 1u << p.log) {
+        let d = dy_ld4(at.i * p.y0 + at.j * p.y1 + g) * m;
+        let s = sigmoid(gate_ld4(at.i * p.g0 + at.j * p.g1 + g));
+        dx_st4(at.i * p.dx0 + at.j * p.dx1 + g, d * s);
+        dgate_st4(at.i * p.dg0 + at.j * p.dg1 + g, d * x_ld4(at.i * p.x0 + at.j * p.x1 + g) * s * (1.0 - s));
+    }
 }
 
 // dx = dy mask, where there is no gate.
@@ -47,5 +53,8 @@ fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_inde
 fn backward_plain(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
-    dx_st4(at.i * p.dx0 + at.j * p.dx1 + at.g, dy_ld4(at.i * p.y0 + at.j * p.y1 + at.g) * mask_ld(at.i * p.m0 + at.j));
+    let m = mask_ld(at.i * p.m0 + at.j);
+    for (var g = at.g; g < p.groups; g += 1u << p.log) {
+        dx_st4(at.i * p.dx0 + at.j * p.dx1 + g, dy_ld4(at.i * p.y0 + at.j * p.y1 + g) * m);
+    }
 }

@@ -35,6 +35,7 @@ macro_rules! lib {
 const LIBRARY: &[(&str, &str)] = &[
     lib!("bits"),
     lib!("gemm"),
+    lib!("layer_norm"),
     lib!("philox"),
     lib!("reduce"),
     lib!("philox"),

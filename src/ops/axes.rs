@@ -1,7 +1,7 @@
 //! Views as four outer axes and an innermost one, for kernels that take any strided view.
 
 use crate::gpu::recorder::{Cut, cut};
-use crate::gpu::view::{LANES, View, contiguous_strides};
+use crate::gpu::view::{LANES, View, contiguous_strides, padded};
 
 /// Extents and strides (in groups of four) of four outer axes, and the innermost extent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,4 +49,86 @@ pub(super) fn as_shape(view: &View, shape: &[usize]) -> View {
     let outer: usize = shape[..shape.len() - 1].iter().product();
     assert!(outer == rows.n_rows() && shape.last() == Some(&rows.width()), "{:?} cannot be seen as {shape:?}", view.shape);
     View { strides: contiguous_strides(shape), shape: shape.to_vec(), ..rows }
+}
+
+/// How an elementwise kernel walks several views of one shape: neighbouring axes are joined, and whole contiguous tensors are one list of
+/// groups, so that kernels seldom divide. `2^log` neighbouring invocations share a row; grid x walks rows, grid y the first of several axes.
+#[derive(Debug)]
+pub(super) struct Walk<const N: usize> {
+    /// The joined views, to be bound.
+    pub views: [View; N],
+    /// Extents and strides of each.
+    pub axes: [Axes; N],
+    /// How each follows the grid.
+    pub cuts: [Vec<Cut>; N],
+    /// Workgroups of 64 invocations.
+    pub groups: [usize; 3],
+    /// Logarithm of the invocations that share a row.
+    pub log: usize,
+}
+
+/// Walks views that all have the shape `full` or are broadcast to it; the first one has all of it.
+pub(super) fn walk<const N: usize>(views: [&View; N], full: &[usize], op: &str) -> Walk<N> {
+    let flat = views.iter().all(|v| v.shape == full && v.is_contiguous());
+    walk_joined(if flat { views.map(as_groups) } else { joined(views, full, op) }, op)
+}
+
+/// The same by whole rows, for kernels that must know where rows end.
+pub(super) fn walk_rows<const N: usize>(views: [&View; N], full: &[usize], op: &str) -> Walk<N> {
+    walk_joined(joined(views, full, op), op)
+}
+
+fn walk_joined<const N: usize>(views: [View; N], op: &str) -> Walk<N> {
+    let shape = &views[0].shape;
+    let outer = shape.len() - 1;
+    let groups = padded(shape[outer]) / LANES;
+    let log = groups.next_power_of_two().ilog2().min(3) as usize;
+    let per_group = 64 >> log;
+    // A single outer axis runs along grid x; of several the first runs along grid y, and grid x walks the others.
+    let single = outer == 1;
+    let of = |v: &View| {
+        let mut axes = axes(v, shape, op);
+        if single {
+            (axes.n, axes.s) = ([1, axes.n[0], 1, 1], [0, axes.s[0], 0, 0]);
+        }
+        axes
+    };
+    let follows = |v: &View| match (v.shape[0] == shape[0], single) {
+        (false, _) => Vec::new(),
+        (true, true) => vec![cut(0, 0, per_group)],
+        (true, false) => vec![cut(1, 0, 1)],
+    };
+    let rows: usize = if single { shape[0] } else { shape[1..outer].iter().product() };
+    let grid = [rows.div_ceil(per_group), if single { 1 } else { shape[0] }, 1];
+    Walk { axes: views.each_ref().map(of), cuts: views.each_ref().map(follows), groups: grid, log, views }
+}
+
+/// Views of one rank, at least two, with neighbouring outer axes joined where all of them allow it; broadcast axes have extent 1.
+fn joined<const N: usize>(views: [&View; N], full: &[usize], op: &str) -> [View; N] {
+    let outer = full.len() - 1;
+    let at = |v: &View, axis: usize| match (axis + v.shape.len()).checked_sub(full.len()) {
+        Some(a) if v.shape[a] == full[axis] => (full[axis], v.strides[a]),
+        Some(a) if v.shape[a] != 1 => panic!("{op}: {:?} does not broadcast to {full:?}", v.shape),
+        _ => (1, 0),
+    };
+    let mut list: Vec<[(usize, usize); N]> = Vec::new();
+    for axis in (0..outer).filter(|&a| full[a] != 1) {
+        let next = views.map(|v| at(v, axis));
+        let fits = |top: &[(usize, usize); N]| {
+            (0..N).all(|i| (top[i].0 == 1) == (next[i].0 == 1) && (next[i].0 == 1 || top[i].1 == next[i].1 * next[i].0))
+        };
+        match list.last_mut().filter(|top| fits(top)) {
+            Some(top) => (0..N).for_each(|i| top[i] = (top[i].0 * next[i].0, next[i].1)),
+            None => list.push(next),
+        }
+    }
+    if list.is_empty() {
+        list.push(views.map(|_| (1, 0)));
+    }
+    let of = |i: usize| View {
+        shape: list.iter().map(|a| a[i].0).chain([views[i].width()]).collect(),
+        strides: list.iter().map(|a| a[i].1).chain([1]).collect(),
+        ..views[i].clone()
+    };
+    std::array::from_fn(of)
 }

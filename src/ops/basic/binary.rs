@@ -4,7 +4,7 @@ use crate::gpu::recorder::{Cut, Launch};
 use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::axes::{Axes, axes, first_axis};
+use crate::ops::axes::{Axes, axes, first_axis, walk};
 
 fn source() -> &'static Source {
     shader!("basic/binary")
@@ -31,8 +31,8 @@ fn broadcast(a: &[usize], b: &[usize], op: &str) -> Vec<usize> {
 
 impl Binary {
     /// The uniform block for operand `a`, the other operand `b` and the result's geometry; `e` and `d` describe the gradient.
-    fn uniform(self, a: &Axes, b: &Axes, y: &Axes, d: &Axes) -> UniformData {
-        let mut fields: Vec<(&'static str, Scalar)> = vec![("mul", usize::from(self.mul).into())];
+    fn uniform(self, log: usize, [a, b, y, d]: [&Axes; 4]) -> UniformData {
+        let mut fields: Vec<(&'static str, Scalar)> = vec![("mul", usize::from(self.mul).into()), ("log", log.into())];
         let groups = |width: usize| width.div_ceil(4);
         let splat = |o: &Axes| usize::from(o.width == 1 && y.width != 1);
         let mut four = |names: [&'static str; 4], values: [usize; 4]| fields.extend(names.into_iter().zip(values.map(Scalar::from)));
@@ -69,13 +69,12 @@ impl Op for Binary {
     }
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
-        let full = &y[0].shape;
-        let [a, b, out] = [&x[0], &x[1], &y[0]].map(|v| axes(v, full, "binary"));
-        let inner = out.n[1] * out.n[2] * out.n[3] * y[0].groups();
-        let launch = Launch::new(source(), "forward", self.uniform(&a, &b, &out, &a), [inner.div_ceil(64), out.n[0], 1])
-            .read("a", &x[0], &first_axis(&x[0], full))
-            .read("b", &x[1], &first_axis(&x[1], full))
-            .write("y", &y[0], &first_axis(&y[0], full));
+        let w = walk([&y[0], &x[0], &x[1]], &y[0].shape, "binary");
+        let [out, a, b] = &w.axes;
+        let launch = Launch::new(source(), "forward", self.uniform(w.log, [a, b, out, a]), w.groups)
+            .read("a", &w.views[1], &w.cuts[1])
+            .read("b", &w.views[2], &w.cuts[2])
+            .write("y", &w.views[0], &w.cuts[0]);
         r.launch(launch.flops(y[0].len() as f64));
     }
 
@@ -85,17 +84,27 @@ impl Op for Binary {
         for (i, dx) in b.dx.iter().enumerate() {
             let Some(dx) = dx else { continue };
             let other = &b.x[1 - i];
+            if dx.shape == *full {
+                // A sum's gradient does not read the other operand; the binding must still name valid memory, and dy is at hand.
+                let w = walk([dy, dx, if self.mul { other } else { dy }], full, "binary");
+                let [out, d, o] = &w.axes;
+                let launch = Launch::new(source(), "backward_same", self.uniform(w.log, [d, o, out, d]), w.groups)
+                    .read("dy", &w.views[0], &w.cuts[0])
+                    .read("b", &w.views[2], &w.cuts[2])
+                    .write("dx", &w.views[1], &w.cuts[1]);
+                r.launch(launch.flops(dy.len() as f64));
+                continue;
+            }
             let [d, o, out] = [dx, other, dy].map(|v| axes(v, full, "binary"));
             let inner = d.n[1] * d.n[2] * d.n[3] * dx.groups();
             let same = d.n[0] == out.n[0];
             let cut_of = |v: &View| -> Vec<Cut> { if same { first_axis(v, full) } else { Vec::new() } };
-            let uniform = self.uniform(&d, &o, &out, &d);
+            let uniform = self.uniform(0, [&d, &o, &out, &d]);
             let mut launch = Launch::new(source(), "backward", uniform, [inner.div_ceil(64), d.n[0], 1]).read("dy", dy, &cut_of(dy)).write(
                 "dx",
                 dx,
                 &cut_of(dx),
             );
-            // A sum's gradient does not read the other operand; the binding must still name valid memory, and dy is at hand.
             launch = if self.mul { launch.read("b", other, &cut_of(other)) } else { launch.read("b", dy, &cut_of(dy)) };
             r.launch(launch.flops(dy.len() as f64 * 2.0));
         }

@@ -4,7 +4,7 @@ use crate::gpu::recorder::Launch;
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::axes::{axes, first_axis};
+use crate::ops::axes::{walk, walk_rows};
 
 fn source() -> &'static Source {
     shader!("basic/copy")
@@ -23,14 +23,16 @@ fn record(r: &mut Recorder, entry: &'static str, src: Option<&View>, dst: &View,
         }
         return;
     }
-    let y = axes(dst, &dst.shape, "copy");
-    let x = src.map_or(y, |src| axes(src, &src.shape, "copy"));
-    assert_eq!(x.n, y.n, "copy between different shapes: {:?} and {:?}", src.map(|v| &v.shape), dst.shape);
+    let from = src.unwrap_or(dst);
+    assert_eq!(from.shape, dst.shape, "copy between different shapes");
+    // A constant knows its padding only from whole rows.
+    let w = if src.is_some() { walk([dst, from], &dst.shape, "copy") } else { walk_rows([dst, dst], &dst.shape, "copy") };
+    let [y, x] = &w.axes;
     let uniform = UniformData::of(&[
         ("n1", y.n[1].into()),
         ("n2", y.n[2].into()),
         ("n3", y.n[3].into()),
-        ("groups", dst.groups().into()),
+        ("groups", w.views[0].groups().into()),
         ("x0", x.s[0].into()),
         ("x1", x.s[1].into()),
         ("x2", x.s[2].into()),
@@ -40,14 +42,13 @@ fn record(r: &mut Recorder, entry: &'static str, src: Option<&View>, dst: &View,
         ("y2", y.s[2].into()),
         ("y3", y.s[3].into()),
         ("add", usize::from(add).into()),
-        ("width", dst.width().into()),
+        ("width", w.views[0].width().into()),
+        ("log", w.log.into()),
         ("value", value.into()),
     ]);
-    let inner = y.n[1] * y.n[2] * y.n[3] * dst.groups();
-    let cuts = first_axis(dst, &dst.shape);
-    let mut launch = Launch::new(source(), entry, uniform, [inner.div_ceil(64), y.n[0], 1]).write("y", dst, &cuts);
-    if let Some(src) = src {
-        launch = launch.read("x", src, &cuts);
+    let mut launch = Launch::new(source(), entry, uniform, w.groups).write("y", &w.views[0], &w.cuts[0]);
+    if src.is_some() {
+        launch = launch.read("x", &w.views[1], &w.cuts[1]);
     }
     r.launch(launch.flops(if add { dst.len() as f64 } else { 0.0 }));
 }

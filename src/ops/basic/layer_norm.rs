@@ -1,9 +1,10 @@
 //! Layer normalisation over the innermost axis.
 
-use crate::gpu::recorder::{Launch, cut};
+use crate::gpu::recorder::{Family, Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::ops::basic::sum;
 use crate::tensor::DType;
 
 /// Rows that one partial sum of the parameters' gradients covers: fixed, so that neither chunks nor devices change a bit.
@@ -11,6 +12,14 @@ const BLOCK: usize = 64;
 
 fn source() -> &'static Source {
     shader!("basic/layer_norm")
+}
+
+/// The family's kernels over rows, and how many rows a workgroup takes.
+fn by_rows(r: &Recorder) -> (&'static Source, usize) {
+    match r.traits.family {
+        Family::Subgroup => (shader!("basic/layer_norm/subgroup"), 1),
+        Family::Tiled => (source(), 8),
+    }
 }
 
 /// `x [.., c], scale [c], offset [c]` to `y [.., c]` and the statistics `[rows, 2]`, which are always f32.
@@ -28,7 +37,6 @@ impl LayerNorm {
             ("groups", v.groups().into()),
             ("eps", self.eps.into()),
             ("block", BLOCK.into()),
-            ("add", 0u32.into()),
         ])
     }
 }
@@ -51,9 +59,10 @@ impl Op for LayerNorm {
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let (rows, out) = (x[0].as_rows(), y[0].as_rows());
         let n = rows.n_rows();
-        let by_row = [cut(0, 0, 64)];
+        let (source, per_group) = by_rows(r);
+        let by_row = [cut(0, 0, per_group)];
         r.launch(
-            Launch::new(source(), "forward", self.uniform(n, &rows), [n.div_ceil(64), 1, 1])
+            Launch::new(source, "forward", self.uniform(n, &rows), [n.div_ceil(per_group), 1, 1])
                 .read("x", &rows, &by_row)
                 .read("scale", &x[1], &[])
                 .read("offset", &x[2], &[])
@@ -66,10 +75,11 @@ impl Op for LayerNorm {
     fn backward(&self, r: &mut Recorder, b: &Backward) {
         let (x, dy, stats) = (b.x[0].as_rows(), b.dy0().as_rows(), &b.y[1]);
         let n = x.n_rows();
-        let by_row = [cut(0, 0, 64)];
         if let Some(dx) = &b.dx[0] {
+            let (source, per_group) = by_rows(r);
+            let by_row = [cut(0, 0, per_group)];
             r.launch(
-                Launch::new(source(), "backward", self.uniform(n, &x), [n.div_ceil(64), 1, 1])
+                Launch::new(source, "backward", self.uniform(n, &x), [n.div_ceil(per_group), 1, 1])
                     .read("x", &x, &by_row)
                     .read("scale", &b.x[1], &[])
                     .read("stats", stats, &by_row)
@@ -92,14 +102,13 @@ impl Op for LayerNorm {
                 .write("part", &part, &[cut(0, 0, 1)])
                 .flops(5.0 * x.len() as f64),
         );
-        let spare = |wanted: &Option<View>, r: &mut Recorder| wanted.clone().unwrap_or_else(|| r.temp(&[x.width()], DType::F32));
-        let (dscale, doffset) = (spare(&b.dx[1], r), spare(&b.dx[2], r));
-        r.launch(
-            Launch::new(source(), "backward_sum", self.uniform(blocks, &x), [x.groups().div_ceil(64), 1, 1])
-                .read("part", &part, &[])
-                .write("dscale", &dscale, &[])
-                .write("doffset", &doffset, &[]),
-        );
+        for (i, dx) in b.dx[1..].iter().enumerate() {
+            let Some(dx) = dx else { continue };
+            // The blocks of one of the two sums: [blocks, c].
+            let one = part.slice(1, i..i + 1);
+            let one = View { shape: vec![blocks, x.width()], strides: vec![one.strides[0], 1], ..one };
+            sum::record(r, &one, &[true, false], false, dx, 1.0);
+        }
     }
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {

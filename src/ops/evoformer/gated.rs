@@ -25,6 +25,7 @@ impl Gated {
             ("n_i", x.shape[0].into()),
             ("n_j", x.shape[1].into()),
             ("groups", x.groups().into()),
+            ("log", log(x).into()),
             ("gated", u32::from(self.gate).into()),
             ("x0", s(x, 0)),
             ("x1", s(x, 1)),
@@ -47,8 +48,13 @@ impl Gated {
     }
 }
 
+/// Logarithm of the invocations that share a row.
+fn log(x: &View) -> usize {
+    x.groups().next_power_of_two().ilog2().min(3) as usize
+}
+
 fn groups(x: &View) -> [usize; 3] {
-    [(x.shape[1] * x.groups()).div_ceil(64), x.shape[0], 1]
+    [x.shape[1].div_ceil(64 >> log(x)), x.shape[0], 1]
 }
 
 impl Op for Gated {

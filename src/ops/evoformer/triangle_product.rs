@@ -5,11 +5,10 @@ use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::view::{LANES, padded};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::basic::copy::copy;
-use crate::tensor::DType;
+use crate::ops::basic::gemm::{self, Gemm};
 
-/// Pairs that a workgroup covers along i and along j.
-const TILE: [usize; 2] = [8, 16];
+/// Elements along each side of what a workgroup turns.
+const TILE: usize = 32;
 
 fn source() -> &'static Source {
     shader!("evoformer/triangle_product")
@@ -23,70 +22,47 @@ pub struct TriangleProduct {
     pub outgoing: bool,
 }
 
-/// The part of the k axis of `v [rows, k, c]` that one binding holds beside `tile` rows.
-fn fit(v: &View, tile: usize, limit: usize) -> usize {
-    // A window begins at an aligned byte, so that a little room is left in front of it.
-    let room = limit.saturating_sub(1024) / v.dtype.size();
-    let rows = (tile.min(v.shape[0]) - 1) * v.strides[0] + padded(v.shape[2]);
-    room.saturating_sub(rows) / v.strides[1].max(1) + 1
-}
-
-/// `y[i, j, c] = sum_k a[i, k, c] b[j, k, c]` of any strided views. Where a binding cannot hold all of k, launches follow one another, each
-/// going on from what the last one stored in f32: the order of addition is the same.
-fn product(r: &mut Recorder, a: &View, b: &View, y: &View) {
-    let (n_i, n_k) = (a.shape[0], a.shape[1]);
-    let limit = r.traits.max_binding as usize;
-    let part = fit(a, TILE[0], limit).min(fit(b, TILE[1], limit)).min(n_k);
-    let launches = |r: &mut Recorder, a: &View, y: &View| {
-        for from in (0..n_k).step_by(part) {
-            let k = from..(from + part).min(n_k);
-            record(r, &a.slice(1, k.clone()), &b.slice(1, k), y, from > 0);
-        }
-    };
-    if y.dtype == DType::F32 || part == n_k {
-        return launches(r, a, y);
-    }
-    let (n_j, c) = (y.shape[1], y.shape[2]);
-    let rows = r.chunk_rows(n_i, n_j * padded(c) * DType::F32.size(), TILE[0]).min(n_i);
-    let sum = r.temp(&[rows, n_j, c], DType::F32);
-    for from in (0..n_i).step_by(rows) {
-        let i = from..(from + rows).min(n_i);
-        let sum = sum.slice(0, 0..i.len());
-        launches(r, &a.slice(0, i.clone()), &sum);
-        copy(r, &y.slice(0, i), &sum);
-    }
-}
-
-fn record(r: &mut Recorder, a: &View, b: &View, y: &View, chain: bool) {
-    let [n_i, n_j, n_k] = [a.shape[0], b.shape[0], a.shape[1]];
+/// `y[b, j, i] = x[b, i, j]` for strided views.
+fn turn(r: &mut Recorder, x: &View, y: &View) {
+    let [batch, rows, columns] = x.shape[..] else { panic!("turn of {:?}", x.shape) };
+    assert_eq!(y.shape, [batch, columns, rows], "turn of {:?}", x.shape);
     let stride = |v: &View, axis: usize| (v.strides[axis] / LANES).into();
     let uniform = UniformData::of(&[
-        ("n_i", n_i.into()),
-        ("n_j", n_j.into()),
-        ("n_k", n_k.into()),
-        ("groups", y.groups().into()),
-        ("a0", stride(a, 0)),
-        ("a1", stride(a, 1)),
-        ("b0", stride(b, 0)),
-        ("b1", stride(b, 1)),
+        ("rows", rows.into()),
+        ("columns", columns.into()),
+        ("row_groups", rows.div_ceil(LANES).into()),
+        ("column_groups", columns.div_ceil(LANES).into()),
+        ("x0", stride(x, 0)),
+        ("x1", stride(x, 1)),
         ("y0", stride(y, 0)),
         ("y1", stride(y, 1)),
-        ("chain", u32::from(chain).into()),
     ]);
-    let (by_i, by_j) = (cut(0, 0, TILE[0]), cut(1, 0, TILE[1]));
-    let groups = [n_i.div_ceil(TILE[0]), n_j.div_ceil(TILE[1]), y.groups().div_ceil(8)];
-    r.launch(
-        Launch::new(source(), "product", uniform, groups)
-            .read("a", a, &[by_i])
-            .read("b", b, &[by_j])
-            .write("y", y, &[by_i, cut(1, 1, TILE[1])])
-            .flops(2.0 * y.len() as f64 * n_k as f64),
-    );
+    let launch = Launch::new(source(), "turn", uniform, [rows.div_ceil(TILE), batch, columns.div_ceil(TILE)]);
+    r.launch(launch.read("x", x, &[cut(1, 0, 1), cut(0, 1, TILE)]).write("y", y, &[cut(1, 0, 1), cut(2, 1, TILE)]));
 }
 
-/// The same pairs the other way round.
-fn turned(v: &View) -> View {
-    v.permute(&[1, 0, 2])
+/// One product of matrices for each channel: `y[.., c] = a[.., c] b[.., c]`, all `[n, n, c]` and strided as they like, the first two axes
+/// of `a` and `b` in the order that `ta` and `tb` say. Workspace: as many channels at a time as the device's limit allows.
+fn product(r: &mut Recorder, (a, ta): (&View, bool), (b, tb): (&View, bool), y: &View) {
+    let (n, c) = (y.shape[0], y.shape[2]);
+    let bytes = n * padded(n) * [a, b, y].iter().map(|v| v.dtype.size()).sum::<usize>();
+    let step = r.chunk_rows(c, bytes, LANES).min(c);
+    let held = [a, b, y].map(|v| r.temp(&[n, step, n], v.dtype)); // [i, c, k]
+    for from in (0..c).step_by(step) {
+        let channels = from..(from + step).min(c);
+        let part = held.each_ref().map(|v| v.slice(1, 0..channels.len()));
+        for (v, to) in [a, b].into_iter().zip(&part) {
+            turn(r, &v.slice(2, channels.clone()), to);
+        }
+        // Channels are the outermost axis of a batch: [c, 1, i, k].
+        let matrices = part.each_ref().map(|v| View {
+            shape: vec![channels.len(), 1, n, n],
+            strides: vec![v.strides[1], 0, v.strides[0], 1],
+            ..v.clone()
+        });
+        gemm::record(r, &Gemm::new(&matrices[0], ta, &matrices[1], tb, &matrices[2]));
+        turn(r, &part[2], &y.slice(2, channels));
+    }
 }
 
 impl Op for TriangleProduct {
@@ -110,7 +86,7 @@ impl Op for TriangleProduct {
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         // line 4
-        if self.outgoing { product(r, &x[0], &x[1], &y[0]) } else { product(r, &turned(&x[1]), &turned(&x[0]), &y[0]) }
+        if self.outgoing { product(r, (&x[0], false), (&x[1], true), &y[0]) } else { product(r, (&x[1], true), (&x[0], false), &y[0]) }
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
@@ -119,10 +95,10 @@ impl Op for TriangleProduct {
         // Outgoing: da[i, k] = sum_j dy[i, j] b[j, k],  db[j, k] = sum_i dy[i, j] a[i, k].
         // Incoming: da[k, j] = sum_i b[k, i] dy[i, j],  db[k, i] = sum_j a[k, j] dy[i, j].
         if let Some(da) = &b.dx[0] {
-            if self.outgoing { product(r, dy, &turned(right), da) } else { product(r, right, &turned(dy), da) }
+            if self.outgoing { product(r, (dy, false), (right, false), da) } else { product(r, (right, false), (dy, false), da) }
         }
         if let Some(db) = &b.dx[1] {
-            if self.outgoing { product(r, &turned(dy), &turned(left), db) } else { product(r, left, dy, db) }
+            if self.outgoing { product(r, (dy, true), (left, false), db) } else { product(r, (left, false), (dy, true), db) }
         }
     }
 

@@ -21,6 +21,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("triangle in 1", into, &[&[1, 1, 3], &[1, 1, 3]]),
         case("triangle in 17", into, &[&[17, 17, 33], &[17, 17, 33]]),
         case("triangle in 33", into, &[&[33, 33, 16], &[33, 33, 16]]),
+        case("triangle out turned", out, &[&[9, 9, 6], &[9, 9, 6]]).turned(),
         case("gated", Gated { gate: true }, &[&[5, 7, 33], &[5, 7, 33], &[5, 7]]).drawn(GATED),
         case("gated 1", Gated { gate: true }, &[&[1, 1, 3], &[1, 1, 3], &[1, 1]]).drawn(GATED),
         case("masked", Gated { gate: false }, &[&[17, 9, 16], &[17, 9]]).drawn(MASKED),

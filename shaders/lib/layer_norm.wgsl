@@ -1,0 +1,48 @@
+// What the families of `basic/layer_norm` share: eight invocations own a row, and `sum8` adds what they hold.
+struct Params { rows: u32, width: u32, groups: u32, eps: f32, block: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+
+fn total(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }
+
+// Mean and 1/std are kept for the backward pass as stats[row] = (mean, 1/std, 0, 0). Rows beyond the last repeat it and store nothing.
+fn normalise(row: u32, first: u32, lane: u32) {
+    let base = min(row, p.rows - 1u) * p.groups;
+    let n = f32(p.width);
+    var sum = vec4<f32>(0.0);
+    for (var g = first; g < p.groups; g += 8u) { sum += x_ld4(base + g); }
+    let mean = sum8(lane, total(sum)) / n;
+    var square = vec4<f32>(0.0);
+    for (var g = first; g < p.groups; g += 8u) {
+        let d = (x_ld4(base + g) - mean) * lanes(g, p.width);
+        square += d * d;
+    }
+    let rstd = 1.0 / sqrt(sum8(lane, total(square)) / n + p.eps);
+    if row >= p.rows { return; }
+    if first == 0u { stats_st4(row, vec4<f32>(mean, rstd, 0.0, 0.0)); }
+    for (var g = first; g < p.groups; g += 8u) {
+        let xhat = (x_ld4(base + g) - mean) * rstd;
+        y_st4(base + g, (xhat * scale_ld4(g) + offset_ld4(g)) * lanes(g, p.width));
+    }
+}
+
+// dx = rstd * (dy*scale - mean(dy*scale) - xhat * mean(dy*scale*xhat)),  xhat = (x - mean) * rstd
+fn gradient(row: u32, first: u32, lane: u32) {
+    let at = min(row, p.rows - 1u);
+    let base = at * p.groups;
+    let s = stats_ld4(at);
+    let n = f32(p.width);
+    var a = vec4<f32>(0.0);
+    var b = vec4<f32>(0.0);
+    for (var g = first; g < p.groups; g += 8u) {
+        let d = dy_ld4(base + g) * scale_ld4(g);
+        a += d;
+        b += d * (x_ld4(base + g) - s.x) * s.y;
+    }
+    let mean_d = sum8(lane, total(a)) / n;
+    let mean_dx = sum8(lane, total(b)) / n;
+    if row >= p.rows { return; }
+    for (var g = first; g < p.groups; g += 8u) {
+        let xhat = (x_ld4(base + g) - s.x) * s.y;
+        dx_st4(base + g, s.y * (dy_ld4(base + g) * scale_ld4(g) - mean_d - xhat * mean_dx) * lanes(g, p.width));
+    }
+}
