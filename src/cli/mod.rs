@@ -6,6 +6,7 @@ pub mod bench;
 pub mod data;
 pub mod devices;
 pub mod evaluate;
+pub mod report;
 pub mod search;
 pub mod stop;
 pub mod templates;
@@ -33,6 +34,8 @@ pub enum Command {
     Devices(devices::Devices),
     /// Compare a predicted structure with a reference.
     Evaluate(evaluate::Evaluate),
+    /// Make one HTML page of a training run.
+    Report(report::Report),
     /// Compare golden cases with what this program computes.
     Verify(verify::Verify),
     /// Search databases for alignments and templates.
@@ -46,6 +49,7 @@ pub fn run(cli: Cli) -> crate::error::Result<u8> {
         Command::Data(command) => data::run(command),
         Command::Devices(args) => devices::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Search(args) => search::run(&args),
         Command::Verify(args) => verify::run(&args),
     }

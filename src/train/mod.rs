@@ -2,11 +2,18 @@
 //!
 //! Knows the operations that change states in place, and the data sets. Must not know the command line.
 
+pub mod chart;
 pub mod checkpoint;
 pub mod config;
 pub mod events;
 pub mod log;
 pub mod presets;
+pub mod report;
 pub mod sampler;
 pub mod schedule;
 pub mod settings;
+
+/// A run's resolved configuration, within its folder.
+pub const CONFIG: &str = "config.toml";
+/// Its newest validation structures: `CHAIN.pdb` and `CHAIN.reference.pdb`.
+pub const VALIDATION: &str = "validation";

@@ -14,6 +14,7 @@ mod predict;
 mod protein_files;
 mod protein_goldens;
 mod protein_metrics;
+mod report_page;
 mod search_failures;
 mod search_programs;
 mod shared;
