@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod events;
 pub mod log;
+pub mod optimizer;
 pub mod presets;
 pub mod report;
 pub mod sampler;

@@ -34,6 +34,7 @@ pub mod replay;
 pub mod report;
 pub mod rules;
 pub mod templates;
+pub mod trajectory;
 
 /// What the cases of one run share: the device, opened by the first case that needs it, and its compiled kernels.
 #[derive(Debug, Default)]

@@ -2,6 +2,8 @@
 //!
 //! Knows what a golden case holds and what a module made of it, not how the module made it.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::golden::Golden;
@@ -37,6 +39,7 @@ ref_err     AlphaFold's own float32 error on that tensor, from the case's metada
             class (outputs, gradients of inputs, gradients of parameters) in the case.
 zeros       gradients listed as `analytic_zero` or `zero_grads` are compared absolutely: {ZERO:e} of the case's largest gradient. So are
             those that a case without measured errors does not list, but whose reference lies below {NOISE:e} of that largest gradient.
+trajectories  tensors [step, example] are compared step by step, each with AlphaFold's own error at that step (`ref_err_per_step`).
 not compared  a tensor whose tolerance would exceed {LARGEST:e}. It is named and never counted as passed.
 A tensor fails that is missing, of another shape or type, or has a value that is not finite.
 A case fails in which nothing was compared, or whose module this version does not know (`unknown`).
@@ -97,8 +100,13 @@ impl Compared {
 /// Judges every reference of a case: outputs, gradients and strings.
 pub fn compare(case: &Golden, got: &Outputs) -> Result<Vec<Compared>> {
     let floors = Floors::new(case)?;
-    let references = case.tensors.iter().filter(|(n, _)| class(n).is_some());
-    let mut all: Vec<Compared> = references.map(|(name, reference)| judge(case, got, &floors, name, reference)).collect();
+    let mut all = Vec::new();
+    for (name, reference) in case.tensors.iter().filter(|(n, _)| class(n).is_some()) {
+        match floors.steps.get(name.strip_prefix("out:").unwrap_or_default()).filter(|s| reference.shape.first() == Some(&s.len())) {
+            Some(steps) => all.extend(judge_steps(case, got, steps, name, reference)),
+            None => all.push(judge(case, got, &floors, name, reference)),
+        }
+    }
     if let Value::Object(strings) = case.json("strings")? {
         for (key, reference) in strings {
             let differs = got.strings.get(&key) != Some(&reference);
@@ -113,11 +121,46 @@ fn class(name: &str) -> Option<&str> {
     name.split_once(':').map(|(class, _)| class).filter(|c| ["out", "gin", "gparam"].contains(c))
 }
 
+/// AlphaFold's own error at each step of a trajectory. It was measured for the loss and the norm; the terms take the larger of the two.
+fn steps(case: &Golden) -> Result<BTreeMap<String, Vec<f64>>> {
+    let per_step = case.json("ref_err_per_step")?;
+    let of = |name: &str| per_step[name].as_array().map(|a| a.iter().map(|v| v.as_f64().unwrap_or(f64::INFINITY)).collect::<Vec<f64>>());
+    let (Some(loss), Some(norm)) = (of("total_loss"), of("grad_norm")) else { return Ok(BTreeMap::new()) };
+    let larger: Vec<f64> = loss.iter().zip(&norm).map(|(a, b)| a.max(*b)).collect();
+    let terms = case.with_prefix("out:terms/").map(|(name, _)| (format!("terms/{name}"), larger.clone()));
+    Ok(terms.chain([("total_loss".into(), loss), ("grad_norm".into(), norm)]).collect())
+}
+
+/// A tensor `[step, ..]`, each step by itself.
+fn judge_steps(case: &Golden, got: &Outputs, floors: &[f64], name: &str, reference: &HostTensor) -> Vec<Compared> {
+    let ours = name.strip_prefix("out:").and_then(|plain| got.tensors.get(plain));
+    let Some(ours) = ours.filter(|o| o.shape == reference.shape) else {
+        let why = ours.map_or("was not made".into(), |o| format!("has shape {:?}, not {:?}", o.shape, reference.shape));
+        return vec![Compared::failed(name, 0.0, why)];
+    };
+    let least = if case.group == "model" { MODEL } else { MODULE };
+    let step = |(k, floor): (usize, &f64)| {
+        let (name, tolerance) = (format!("{name}[{k}]"), f64::max(least, FLOORS * floor));
+        let pairs: Vec<(f64, f64)> = ours.rows(k..k + 1).to_f64().into_iter().zip(reference.rows(k..k + 1).to_f64()).collect();
+        let off = pairs.iter().fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+        let scale = pairs.iter().fold(0.0_f64, |m, (_, b)| m.max(b.abs()));
+        let error = if off == 0.0 { 0.0 } else { off / scale };
+        match pairs.iter().all(|(a, _)| a.is_finite()) && error.is_finite() {
+            false => Compared::failed(&name, tolerance, "is not finite, or not zero where the reference is".into()),
+            true if tolerance > LARGEST => Compared { name, error: Some(error), tolerance, verdict: Verdict::NotCompared, why: None },
+            true => Compared::new(&name, error, tolerance),
+        }
+    };
+    floors.iter().enumerate().map(step).collect()
+}
+
 /// What the metadata says about a case's tensors.
 struct Floors {
     ref_err: Value,
     zeros: Vec<String>,
     largest_gradient: f64,
+    /// Of trajectories: AlphaFold's error at each step, by the output's name.
+    steps: BTreeMap<String, Vec<f64>>,
 }
 
 impl Floors {
@@ -129,7 +172,7 @@ impl Floors {
         }
         let gradients = case.tensors.iter().filter(|(n, _)| matches!(class(n), Some("gin" | "gparam")));
         let largest_gradient = gradients.map(|(_, t)| largest(t)).fold(0.0, f64::max);
-        Ok(Self { ref_err: case.json("ref_err")?, zeros, largest_gradient })
+        Ok(Self { ref_err: case.json("ref_err")?, zeros, largest_gradient, steps: steps(case)? })
     }
 
     fn is_zero(&self, name: &str, reference: &HostTensor) -> bool {

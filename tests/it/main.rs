@@ -21,5 +21,6 @@ mod shared;
 mod template_hits;
 mod tidy;
 mod training_files;
+mod trajectory;
 mod updates;
 mod verify_rules;

@@ -123,8 +123,8 @@ fn a_browser_shows_the_page() {
     let run = tempfile::tempdir().unwrap();
     make(run.path(), true);
     let page = run.path().join("report.html");
-    let status = Command::new(env!("CARGO_BIN_EXE_anyfold")).arg("report").arg(run.path()).status().unwrap();
-    assert!(status.success());
+    let made = Command::new(env!("CARGO_BIN_EXE_anyfold")).arg("report").arg(run.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&made.stdout).trim(), page.display().to_string());
     let shot = std::env::var_os("ANYFOLD_SCREENSHOT").map_or_else(|| run.path().join("page.png"), Into::into);
     let mut command = Command::new(browser);
     command.args(["--headless", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader", "--virtual-time-budget=8000"]);

@@ -15,6 +15,9 @@ use anyfold::ops::train::ema::Ema;
 use anyfold::ops::train::norm::Norm;
 use anyfold::ops::train::{Control, STATUS, Status};
 use anyfold::tensor::{DType, HostTensor};
+use anyfold::train::checkpoint::{self, State};
+use anyfold::train::optimizer;
+use anyfold::train::sampler::SamplerState;
 use anyfold::verify::golden::Golden;
 
 use crate::shared::shared;
@@ -24,8 +27,10 @@ fn open(max_binding: Option<u64>) -> (Gpu, Cache) {
     (Gpu::open(&choice).expect("a Vulkan, Metal or DX12 adapter"), Cache::default())
 }
 
+const CONTROL: Control = Control { lr: 1e-2, eps: 1e-6, clip: 0.1, batch: 2, b1: 0.9, b2: 0.999, decay: 0.9 };
+
 fn control() -> Vec<f32> {
-    Control { lr: 1e-2, eps: 1e-6, clip: 0.1, batch: 2, b1: 0.9, b2: 0.999, decay: 0.9 }.pack().to_vec()
+    CONTROL.pack().to_vec()
 }
 
 /// Values in [-1, 1) by a linear congruential generator: they need only be fixed and of ordinary size.
@@ -137,18 +142,7 @@ fn example(graph: &Graph) {
     let loss = graph.apply(Sum::over(&[0, 1]), &[d * d]);
     graph.output("loss", loss);
     graph.backward(&[(loss, None)]);
-    let (control, status) = (graph.state("control", &[12]), graph.state("status", &[STATUS]));
-    let (gradients, total) = (graph.gradients(), graph.state("total", &[LEN]));
-    graph.update(Norm { masked: false }, &[control, status, loss, gradients]);
-    graph.update(ClipAccumulate, &[status, gradients, total]);
-}
-
-fn update(graph: &Graph) {
-    let (control, status) = (graph.state("control", &[12]), graph.state("status", &[STATUS]));
-    let [total, m, v, ema] = ["total", "m", "v", "ema"].map(|name| graph.state(name, &[LEN]));
-    let parameters = graph.parameters();
-    graph.update(Adam { scaled: false }, &[control, status, total, parameters, m, v]);
-    graph.update(Ema, &[control, status, parameters, ema]);
+    optimizer::after_example(graph, loss, false);
 }
 
 /// The same in f64: the parameters and their mean after each step.
@@ -180,28 +174,73 @@ fn unpadded(arena: &[f32]) -> Vec<f32> {
     arena[..40].chunks(8).flat_map(|row| row[..7].to_vec()).collect()
 }
 
+fn padded(w: &[f32]) -> Vec<f32> {
+    let mut arena: Vec<f32> = w.chunks(7).flat_map(|row| [row, &[0.0]].concat()).collect();
+    arena.resize(LEN, 0.0);
+    arena
+}
+
+fn open_session<'a>(gpu: &'a Gpu, cache: &Cache) -> Session<'a> {
+    let (one, two) = (ops::graph(DType::F32, LEN), ops::graph(DType::F32, LEN));
+    example(&one);
+    optimizer::update(&two, false);
+    let session = Session::of(gpu, cache, &[("example", &one), ("update", &two)]).expect("fits");
+    session.set("minus", &HostTensor::f32(&[1], vec![-1.0]));
+    session
+}
+
+fn step(session: &Session<'_>, targets: &[Vec<f32>]) {
+    optimizer::steer(session, &CONTROL);
+    for x in targets {
+        session.set("x", &HostTensor::f32(&SHAPE, x.clone()));
+        session.replay_list("example").expect("runs");
+    }
+    session.replay_list("update").expect("runs");
+}
+
+#[test]
+fn a_restored_run_goes_on_with_the_same_bits() {
+    let (gpu, cache) = open(None);
+    let targets = [values(12, 35), values(13, 35)];
+    let whole = open_session(&gpu, &cache);
+    optimizer::begin(&whole, &padded(&values(11, 35)));
+    (0..3).for_each(|_| step(&whole, &targets));
+    step(&whole, &[targets[0].clone(), vec![f32::NAN; 35]]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    let states = optimizer::states(&whole).expect("reads");
+    let arenas: Vec<(&str, &[f32])> = states.iter().map(|(n, v)| (*n, v.as_slice())).collect();
+    let state = State {
+        step: 4,
+        sampler: SamplerState { seed: 0, next_step: 4, sets: Vec::new() },
+        config: String::new(),
+        layout: 0,
+        kernels: gpu.traits.clone(),
+        seconds: 0.0,
+        score: None,
+    };
+    checkpoint::write(&path, &state, &arenas).expect("writes");
+    (0..4).for_each(|_| step(&whole, &targets));
+    // A new device, as a new process would open it.
+    let (gpu, cache) = open(None);
+    let resumed = open_session(&gpu, &cache);
+    let read = checkpoint::read(&path).expect("reads");
+    assert_eq!(read.state, state);
+    optimizer::restore(&resumed, &read, LEN).expect("fits");
+    assert_eq!(optimizer::status(&resumed).expect("reads").skipped, 1);
+    (0..4).for_each(|_| step(&resumed, &targets));
+    assert_eq!(optimizer::states(&resumed).expect("reads"), optimizer::states(&whole).expect("reads"));
+    assert!(optimizer::restore(&resumed, &read, LEN + 64).unwrap_err().to_string().contains("`parameters` has 64 elements"));
+}
+
 #[test]
 fn lists_of_one_session_train() {
     let (gpu, cache) = open(None);
-    let (one, two) = (ops::graph(DType::F32, LEN), ops::graph(DType::F32, LEN));
-    example(&one);
-    update(&two);
-    let session = Session::of(&gpu, &cache, &[("example", &one), ("update", &two)]).expect("fits");
+    let session = open_session(&gpu, &cache);
     let start = values(11, 35);
     let targets = [values(12, 35), values(13, 35)];
-    session.set_param("w", &HostTensor::f32(&SHAPE, start.clone()));
-    let arena = session.get("parameters").expect("reads");
-    session.set("ema", &arena);
-    session.set("control", &HostTensor::f32(&[12], control()));
-    session.set("minus", &HostTensor::f32(&[1], vec![-1.0]));
-    let status = |session: &Session<'_>| Status::unpack(session.get("status").expect("reads").as_f32());
-    let step = |session: &Session<'_>, targets: &[Vec<f32>]| {
-        for x in targets {
-            session.set("x", &HostTensor::f32(&SHAPE, x.clone()));
-            session.replay_list("example").expect("runs");
-        }
-        session.replay_list("update").expect("runs");
-    };
+    optimizer::begin(&session, &padded(&start));
+    let status = |session: &Session<'_>| optimizer::status(session).expect("reads");
     let plain = plain(&start, &targets, 8);
     for (k, (want, mean)) in plain.iter().enumerate() {
         step(&session, &targets);
@@ -214,9 +253,9 @@ fn lists_of_one_session_train() {
         if k == 3 {
             // An example that is not finite in the middle of the run: the step changes nothing, is counted, and the run goes on as if it
             // had not been.
-            let before = ["parameters", "m", "v", "ema"].map(|name| session.get(name).expect("reads"));
+            let before = ["parameters", "adam_m", "adam_v", "ema"].map(|name| session.get(name).expect("reads"));
             step(&session, &[targets[0].clone(), vec![f32::NAN; 35]]);
-            assert_eq!(["parameters", "m", "v", "ema"].map(|name| session.get(name).expect("reads")), before);
+            assert_eq!(["parameters", "adam_m", "adam_v", "ema"].map(|name| session.get(name).expect("reads")), before);
             let status = status(&session);
             assert!(!status.taken && status.skipped == 1 && !status.bad && status.applied == 4, "{status:?}");
             assert!(session.get("total").expect("reads").as_f32().iter().all(|v| *v == 0.0));
