@@ -37,15 +37,16 @@ pub fn find(paths: &[PathBuf], preset: Option<&str>, only: &[String]) -> Result<
     for path in files {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let plain = stem.strip_prefix("params_").unwrap_or(&stem);
-        let known = published(plain).map(|_| plain);
+        let known = features_of(plain).map(|_| plain);
         let Some(preset) = known.or(preset) else {
             return Err(Error::Config(format!(
                 "{}: the name does not say which model these parameters are for (params_model_1_ptm.npz does); give --preset",
                 path.display()
             )));
         };
-        let features = published(preset)
-            .ok_or_else(|| Error::Config(format!("no preset `{preset}`; there are model_1 to model_5, with _ptm or without")))?;
+        let features = features_of(preset).ok_or_else(|| {
+            Error::Config(format!("no preset `{preset}`; there are model_1 to model_5, with _ptm or without, small and tiny"))
+        })?;
         if only.is_empty() || only.iter().any(|o| o == preset) {
             let model = Model { name: names.unique(plain), identity: checksum(&path)?, features };
             all.push(Found { preset: preset.to_owned(), model, path });
@@ -69,14 +70,15 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// How features are drawn for a published model (supplement Table 5): 512 cluster rows, of which models with templates leave 4 to these; 5120 or
-/// 1024 extra rows. `None` for other names.
-pub fn published(preset: &str) -> Option<FeatureConfig> {
+/// How features are drawn for a model. The published ones (supplement Table 5) have 512 cluster rows, of which models with templates leave 4 to
+/// these, and 5120 or 1024 extra rows; the small ones, which are trained with less, 128 and 1024. `None` for other names.
+pub fn features_of(preset: &str) -> Option<FeatureConfig> {
     let (extra, templates) = match preset.strip_suffix("_ptm").unwrap_or(preset) {
         "model_1" => (5120, 4),
         "model_2" => (1024, 4),
         "model_3" | "model_4" => (5120, 0),
         "model_5" => (1024, 0),
+        "small" | "tiny" => return Some(FeatureConfig::prediction(128, 1024, 4)),
         _ => return None,
     };
     Some(FeatureConfig::prediction(512, extra, templates))
