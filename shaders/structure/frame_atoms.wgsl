@@ -8,14 +8,14 @@
 #storage y
 #storage dy
 #storage df
-struct Params { rows: u32 }
+struct Params { rows: u32, residues: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = grid(wg).x * 64u + lane;
     if i >= p.rows { return; }
-    let kind = u32(types_ld(i));
+    let kind = u32(types_ld(i % p.residues));
     for (var a = 0u; a < 14u; a++) {
         let at = (i * 8u + u32(groups_ld(kind * 16u + a))) * 3u;
         let g = unpack12(f_ld4(at), f_ld4(at + 1u), f_ld4(at + 2u));
@@ -28,7 +28,7 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
 fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = grid(wg).x * 64u + lane;
     if i >= p.rows { return; }
-    let kind = u32(types_ld(i));
+    let kind = u32(types_ld(i % p.residues));
     for (var k = 0u; k < 8u; k++) {
         var sum = Rigid(mat3x3<f32>(), vec3<f32>());
         for (var a = 0u; a < 14u; a++) {

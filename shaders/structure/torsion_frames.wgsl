@@ -9,11 +9,11 @@
 #storage dy
 #storage df
 #storage dangles
-struct Params { rows: u32 }
+struct Params { rows: u32, residues: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
 fn literature(i: u32, k: u32) -> Rigid {
-    let at = u32(types_ld(i)) * 24u + k * 3u;
+    let at = u32(types_ld(i % p.residues)) * 24u + k * 3u;
     return unpack12(table_ld4(at), table_ld4(at + 1u), table_ld4(at + 2u));
 }
 // (sin, cos); the backbone's own group does not turn.

@@ -79,16 +79,16 @@ impl Default for StructureConfig {
 /// `log(e - 1)`: the softplus of it is 1.
 const SOFTPLUS_INVERSE_OF_ONE: f32 = 0.541_324_85;
 
-/// Side chains of one layer.
+/// Side chains of all layers.
 #[derive(Debug, Clone, Copy)]
 pub struct Sidechains<'g> {
-    /// Torsions as (sin, cos) of unit length: pre-omega, phi, psi, chi1 to chi4, `[n_res, 7, 2]`.
+    /// Torsions as (sin, cos) of unit length: pre-omega, phi, psi, chi1 to chi4, `[l, n_res, 7, 2]`.
     pub angles: Tensor<'g>,
-    /// The same before they were made so, `[n_res, 7, 2]`.
+    /// The same before they were made so, `[l, n_res, 7, 2]`.
     pub unnormalized_angles: Tensor<'g>,
-    /// Frames of the backbone and of the group behind each torsion, `[n_res, 8, 12]`, Angstrom.
+    /// Frames of the backbone and of the group behind each torsion, `[l, n_res, 8, 12]`, Angstrom.
     pub frames: Tensor<'g>,
-    /// `[n_res, 14, 3]`, Angstrom; zero where a type has no atom.
+    /// `[l, n_res, 14, 3]`, Angstrom; zero where a type has no atom.
     pub positions: Tensor<'g>,
 }
 
@@ -101,8 +101,6 @@ pub struct Layer<'g> {
     pub affine: Tensor<'g>,
     /// The same for the next layer, whose rotations have no gradient.
     pub next_affine: Tensor<'g>,
-    /// Side chains.
-    pub sidechains: Sidechains<'g>,
 }
 
 /// What the structure module reads of the features, by AlphaFold's names.
@@ -125,13 +123,11 @@ pub struct Structure<'g> {
     pub s: Tensor<'g>,
     /// Backbone affines of all layers `[l, n_res, 7]`.
     pub traj: Tensor<'g>,
-    /// Torsions of all layers as (sin, cos) of unit length `[l, n_res, 7, 2]`.
-    pub angles: Tensor<'g>,
-    /// The same before they were made so.
-    pub unnormalized_angles: Tensor<'g>,
-    /// Side chains of each layer.
-    pub sidechains: Vec<Sidechains<'g>>,
-    /// Positions of the last layer `[n_res, 14, 3]`.
+    /// Torsions, frames and atoms of all layers.
+    pub sidechains: Sidechains<'g>,
+    /// Frames of all rigid groups in the last layer `[n_res, 8, 12]`.
+    pub frames: Tensor<'g>,
+    /// Positions in the last layer `[n_res, 14, 3]`.
     pub atom14_positions: Tensor<'g>,
     /// The same as atom37 `[n_res, 37, 3]`, zero where there is no atom.
     pub atom37_positions: Tensor<'g>,
@@ -149,32 +145,47 @@ pub fn structure_module<'g>(
 ) -> Structure<'g> {
     let graph = scope.graph;
     graph.precise(|| {
-        let layers = generate_affines(scope, s, z, residues, c, seed); // lines 1-21
-        let all = |part: fn(&Layer<'g>) -> Tensor<'g>| stack(&layers.iter().map(part).collect::<Vec<_>>());
-        let last = layers.last().expect("at least one layer");
+        let Affines { s, affine, sidechains } = generate_affines(scope, s, z, residues, c, seed); // lines 1-24
         let unit = [1.0, 1.0, 1.0, 1.0, c.position_scale, c.position_scale, c.position_scale];
         let to_angstrom = graph.constant("position scale", &HostTensor::f32(&[7], unit.to_vec()));
-        let Residues { residx_atom37_to_atom14, atom37_atom_exists, .. } = *residues;
-        let positions = last.sidechains.positions; // [n_res, 14, 3]
+        let atom14_positions = last(sidechains.positions); // [n_res, 14, 3]
+        let to_atom37 = [atom14_positions, residues.residx_atom37_to_atom14, residues.atom37_atom_exists];
         Structure {
-            s: last.s,
-            traj: all(|l| l.affine) * to_angstrom, // [l, n_res, 7]
-            angles: all(|l| l.sidechains.angles),  // [l, n_res, 7, 2]
-            unnormalized_angles: all(|l| l.sidechains.unnormalized_angles),
-            sidechains: layers.iter().map(|l| l.sidechains).collect(),
-            atom14_positions: positions,
-            atom37_positions: graph.apply(AtomGather, &[positions, residx_atom37_to_atom14, atom37_atom_exists]),
+            s,
+            traj: affine * to_angstrom, // [l, n_res, 7]
+            sidechains,
+            frames: last(sidechains.frames), // [n_res, 8, 12]
+            atom14_positions,
+            atom37_positions: graph.apply(AtomGather, &to_atom37), // [n_res, 37, 3]
         }
     })
 }
 
+/// `[l, n_res, ..]` of the last layer alone.
+fn last(x: Tensor) -> Tensor {
+    let shape = x.shape();
+    x.slice(0, shape[0] - 1..shape[0]).reshape(&shape[1..])
+}
+
 /// Tensors of one shape as one with a new first axis.
-pub fn stack<'g>(all: &[Tensor<'g>]) -> Tensor<'g> {
+fn stack<'g>(all: &[Tensor<'g>]) -> Tensor<'g> {
     let row = |x: &Tensor<'g>| x.reshape(&[&[1], x.shape().as_slice()].concat());
     all[0].graph().apply(Concat { axis: 0 }, &all.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Algorithm 20 StructureModule, lines 1-21: all layers, whose affines are in the module's own unit.
+/// What all layers make.
+#[derive(Debug, Clone, Copy)]
+pub struct Affines<'g> {
+    /// The single representation after the last layer `[n_res, channels]`.
+    pub s: Tensor<'g>,
+    /// Backbone affines of all layers `[l, n_res, 7]`, in the module's own unit.
+    pub affine: Tensor<'g>,
+    /// Side chains.
+    pub sidechains: Sidechains<'g>,
+}
+
+/// Algorithm 20 StructureModule, lines 1-24. Nothing of a layer's side chains goes into the next layer, so that those of all layers are made
+/// at once after the last one.
 pub fn generate_affines<'g>(
     scope: &Scope<'g>,
     s: Tensor<'g>,
@@ -182,21 +193,25 @@ pub fn generate_affines<'g>(
     residues: &Residues<'g>,
     c: &StructureConfig,
     seed: Option<Tensor<'g>>,
-) -> Vec<Layer<'g>> {
+) -> Affines<'g> {
     let n_res = s.shape()[0];
     let s_initial = layer_norm(&scope.child("single_layer_norm"), s); // line 1  [n_res, c_s]
     let z = layer_norm(&scope.child("pair_layer_norm"), z); // line 2  [n_res, n_res, c_z]
     let mut s = linear(&scope.child("initial_projection"), s_initial, c.channels, Init::Linear, Act::None); // line 3
     let identity = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0].repeat(n_res);
     let mut affine = scope.graph.constant(&format!("{n_res} identity affines"), &HostTensor::f32(&[n_res, 7], identity)); // line 4
-    let mut layers = Vec::new();
+    let (mut singles, mut affines) = (Vec::new(), Vec::new());
     for l in 0..c.layers {
         let scope = scope.instance(l).child("fold_iteration"); // line 5: one set of weights
-        let layer = fold_iteration(&scope, (s, s_initial, z), affine, residues, c, seed); // lines 6-20
+        let layer = fold_iteration(&scope, s, z, affine, residues.seq_mask, c, seed); // lines 6-10, 19-20
+        singles.push(layer.s);
+        affines.push(layer.affine);
         (s, affine) = (layer.s, layer.next_affine);
-        layers.push(layer);
     }
-    layers
+    let (singles, affine) = (stack(&singles), stack(&affines)); // [l, n_res, channels], [l, n_res, 7]
+    let scope = scope.child("fold_iteration").child("rigid_sidechain");
+    let sidechains = multi_rigid_sidechain(&scope, singles, s_initial, affine, residues.aatype, c); // lines 11-14, 24
+    Affines { s, affine, sidechains }
 }
 
 /// Algorithm 22 InvariantPointAttention: `s [n_res, c_s], z [n_res, n_res, c_z]`, affines `[n_res, 7]` and `mask [n_res]`, to the update
@@ -230,7 +245,7 @@ pub fn invariant_point_attention<'g>(
         bias(3, "kv_point_local//bias"),
     ]);
     let projections = graph.apply(Linear { bias: true, act: Act::None }, &[s, w, b]); // lines 1-3  [n_res, ..]
-    let frames = frames_of(affine, 1.0).0; // [n_res, 12]
+    let frames = frames_of(affine, 1.0); // [n_res, 12]
     let qkv = graph.apply_all(Rc::new(split), &[projections, frames]);
     let [q, k, v] = qkv[..] else { unreachable!("queries, keys and values") }; // [n_res, h, scalars + 3 points]
     let b = linear(&scope.child("attention_2d"), z, heads, Init::Linear, Act::None); // line 4  [n_res, n_res, h]
@@ -245,34 +260,31 @@ pub fn invariant_point_attention<'g>(
     linear(&scope.child("output_projection"), o, c_s[0], Init::Constant(0.0), Act::None) // line 11  [n_res, c_s]
 }
 
-/// Frames `[n_res, 12]` and origins `[n_res, 3]` of affines `[n_res, 7]` with translations `scale` times as long.
-fn frames_of<'g>(affine: Tensor<'g>, scale: f32) -> (Tensor<'g>, Tensor<'g>) {
-    let y = affine.graph().apply_all(Rc::new(AffineFrames { scale }), &[affine]);
-    (y[0], y[1])
+/// Frames `[n, 12]` of affines `[n, 7]` with translations `scale` times as long.
+fn frames_of(affine: Tensor, scale: f32) -> Tensor {
+    affine.graph().apply_all(Rc::new(AffineFrames { scale }), &[affine])[0]
 }
 
-/// Algorithm 20 StructureModule, lines 6-20: one layer. `s [n_res, channels]`, the normed single representation `s_initial [n_res, c_s]`,
-/// `z [n_res, n_res, c_z]`, affines `[n_res, 7]`.
+/// Algorithm 20 StructureModule, lines 6-10 and 19-20: one layer. `s [n_res, channels]`, `z [n_res, n_res, c_z]`, affines `[n_res, 7]`,
+/// `mask [n_res]`.
 pub fn fold_iteration<'g>(
     scope: &Scope<'g>,
-    (s, s_initial, z): (Tensor<'g>, Tensor<'g>, Tensor<'g>),
+    s: Tensor<'g>,
+    z: Tensor<'g>,
     affine: Tensor<'g>,
-    residues: &Residues<'g>,
+    mask: Tensor<'g>,
     c: &StructureConfig,
     seed: Option<Tensor<'g>>,
 ) -> Layer<'g> {
     let graph = scope.graph;
-    let Residues { aatype, seq_mask, .. } = *residues;
     let drop = |name: &str, s| dropout(&scope.child(name), s, c.dropout, seed);
-    let s = s + invariant_point_attention(&scope.child("invariant_point_attention"), s, z, affine, seq_mask, c); // line 6
+    let s = s + invariant_point_attention(&scope.child("invariant_point_attention"), s, z, affine, mask, c); // line 6
     let s = layer_norm(&scope.child("attention_layer_norm"), drop("attention_layer_norm", s)); // line 7
     let s = s + transition(scope, s, c.transition_layers); // line 8
     let s = layer_norm(&scope.child("transition_layer_norm"), drop("transition_layer_norm", s)); // line 9  [n_res, channels]
     let update = linear(&scope.child("affine_update"), s, 6, Init::Constant(0.0), Act::None); // line 10  [n_res, 6]
     let affine = graph.apply(AffineUpdate, &[affine, update]); // line 10  [n_res, 7]
-    let sidechains = multi_rigid_sidechain(&scope.child("rigid_sidechain"), (s, s_initial), affine, aatype, c); // lines 11-14, 24
-    let next_affine = graph.apply(StopRotation, &[affine]); // line 20
-    Layer { s, affine, next_affine, sidechains }
+    Layer { s, affine, next_affine: graph.apply(StopRotation, &[affine]) } // line 20
 }
 
 /// The name of the map number `i` of one name: Haiku counts from the second on.
@@ -289,47 +301,56 @@ fn transition<'g>(scope: &Scope<'g>, s: Tensor<'g>, maps: usize) -> Tensor<'g> {
     })
 }
 
-/// Algorithm 20 lines 11-14 and 24: torsions from `s [n_res, channels]` and `s_initial [n_res, c_s]`, then all atoms from them and the
-/// backbone's affines `[n_res, 7]`. A ReLU comes before every map, the first ones included (QUIRKS 30).
+/// Algorithm 20 lines 11-14 and 24: torsions from `s [l, n_res, channels]` and `s_initial [n_res, c_s]`, then all atoms from them and the
+/// backbones' affines `[l, n_res, 7]`. A ReLU comes before every map, the first ones included (QUIRKS 30).
 pub fn multi_rigid_sidechain<'g>(
     scope: &Scope<'g>,
-    (s, s_initial): (Tensor<'g>, Tensor<'g>),
+    s: Tensor<'g>,
+    s_initial: Tensor<'g>,
     affine: Tensor<'g>,
     aatype: Tensor<'g>,
     c: &StructureConfig,
 ) -> Sidechains<'g> {
     let graph = scope.graph;
+    let (l, n_res, width) = (s.shape()[0], s.shape()[1], c.sidechain_channels);
     let relu = |x| graph.apply(Unary::Relu, &[x]);
     let map = |name: &str, x, width, init, act| linear(&scope.child(name), x, width, init, act);
-    let width = c.sidechain_channels;
     let a = map("input_projection", relu(s), width, Init::Linear, Act::None)
-        + map("input_projection_1", relu(s_initial), width, Init::Linear, Act::None); // line 11  [n_res, sidechain_channels]
+        + map("input_projection_1", relu(s_initial), width, Init::Linear, Act::None); // line 11  [l, n_res, sidechain_channels]
     let a = (0..c.sidechain_blocks).fold(a, |a, i| {
         let b = map(&counted("resblock1", i), relu(a), width, Init::Relu, Act::Relu);
         a + map(&counted("resblock2", i), b, width, Init::Constant(0.0), Act::None)
     }); // lines 12-13
-    let angles = map("unnormalized_angles", relu(a), 14, Init::Linear, Act::None); // line 14  [n_res, 14]
-    let y = graph.apply_all(Rc::new(UnitPairs { eps: 1e-12 }), &[angles]);
-    let (angles, unnormalized_angles) = (y[0], y[1]); // [n_res, 7, 2]
-    let backbone = frames_of(affine, c.position_scale).0; // [n_res, 12]
-    let frames = rigid_group_frames(backbone, angles, aatype); // line 24  [n_res, 8, 12]
-    Sidechains { angles, unnormalized_angles, frames, positions: atom14_positions(frames, aatype) }
+    let angles = map("unnormalized_angles", relu(a), 14, Init::Linear, Act::None); // line 14  [l, n_res, 14]
+    let y = graph.apply_all(Rc::new(UnitPairs { eps: 1e-12 }), &[angles.reshape(&[l * n_res, 14])]);
+    let (angles, unnormalized_angles) = (y[0], y[1]); // [l n_res, 7, 2]
+    let backbone = frames_of(affine.reshape(&[l * n_res, 7]), c.position_scale); // [l n_res, 12]
+    let frames = rigid_group_frames(backbone, angles, aatype); // line 24  [l n_res, 8, 12]
+    let positions = atom14_positions(frames, aatype); // line 24  [l n_res, 14, 3]
+    let layers = |x: Tensor<'g>| x.reshape(&[&[l, n_res], &x.shape()[1..]].concat());
+    Sidechains {
+        angles: layers(angles),
+        unnormalized_angles: layers(unnormalized_angles),
+        frames: layers(frames),
+        positions: layers(positions),
+    }
 }
 
-/// Algorithm 24 computeAllAtomCoordinates, lines 1-10: backbone frames `[n_res, 12]`, angles `[n_res, 7, 2]` as (sin, cos) and
-/// `aatype [n_res]`, to the frames of all rigid groups `[n_res, 8, 12]`. Lengths in Angstrom.
+/// Algorithm 24 computeAllAtomCoordinates, lines 1-10: backbone frames `[l n_res, 12]`, angles `[l n_res, 7, 2]` as (sin, cos)
+/// and `aatype [n_res]`, to the frames of all rigid groups `[l n_res, 8, 12]`. Lengths in Angstrom.
 pub fn rigid_group_frames<'g>(backbone: Tensor<'g>, angles: Tensor<'g>, aatype: Tensor<'g>) -> Tensor<'g> {
     let literature = TABLES.default_frame.as_flattened().as_flattened().to_vec();
     let literature = backbone.graph().constant("literature frames", &HostTensor::f32(&[N_TYPES, 96], literature));
-    backbone.graph().apply(TorsionFrames, &[backbone, angles, aatype, literature]) // [n_res, 8, 12]
+    backbone.graph().apply(TorsionFrames, &[backbone, angles, aatype, literature]) // [l n_res, 8, 12]
 }
 
-/// Algorithm 24 computeAllAtomCoordinates, line 11: frames of all rigid groups `[n_res, 8, 12]` to positions `[n_res, 14, 3]`.
+/// Algorithm 24 computeAllAtomCoordinates, line 11: frames of all rigid groups `[l n_res, 8, 12]` to positions
+/// `[l n_res, 14, 3]`.
 pub fn atom14_positions<'g>(frames: Tensor<'g>, aatype: Tensor<'g>) -> Tensor<'g> {
     let graph = frames.graph();
     let groups = graph.constant("atom groups", &HostTensor::i32(&[N_TYPES, 14], TABLES.atom14_group.as_flattened().to_vec()));
     let places = TABLES.atom14_position.as_flattened().as_flattened().to_vec();
     let places = graph.constant("literature positions", &HostTensor::f32(&[N_TYPES, 14, 3], places));
     let exists = graph.constant("atoms of types", &HostTensor::f32(&[N_TYPES, 14], TABLES.atom14_exists.as_flattened().to_vec()));
-    graph.apply(FrameAtoms, &[frames, aatype, groups, places, exists]) // [n_res, 14, 3]
+    graph.apply(FrameAtoms, &[frames, aatype, groups, places, exists]) // [l n_res, 14, 3]
 }

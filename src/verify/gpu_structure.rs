@@ -10,7 +10,7 @@ use super::golden::Golden;
 use super::host_structure::Outputs;
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
-use crate::model::structure::{self, Layer, Residues, Sidechains, StructureConfig, stack};
+use crate::model::structure::{self, Residues, Sidechains, StructureConfig};
 use crate::ops::structure::affine_frames::AffineFrames;
 use crate::ops::structure::affine_update::AffineUpdate;
 use crate::ops::structure::atom_gather::AtomGather;
@@ -139,64 +139,68 @@ fn output_sidechains<'a>(b: &Bench<'a>, prefix: &str, sc: Sidechains<'a>) -> Res
     b.output(&format!("{prefix}atom_pos"), sc.positions)
 }
 
-/// The case's affines are in Angstrom already.
-fn sidechain(b: &Bench) -> Result<()> {
-    let (s, s_initial, affine, aatype) = (b.input("act")?, b.input("initial_act")?, b.input("affine")?, b.input("aatype")?);
-    let c = StructureConfig { position_scale: 1.0, ..config(b)? };
-    let sc = structure::multi_rigid_sidechain(&b.scope.child("rigid_sidechain"), (s, s_initial), affine, aatype, &c);
-    output_sidechains(b, "", sc)
+/// One layer as all layers.
+fn one_layer(x: Tensor) -> Tensor {
+    x.reshape(&[&[1], x.shape().as_slice()].concat())
 }
 
-/// What the case says of residues. Modules that make no atom37 positions have no tables for them, and aatype stands in.
-fn residues<'a>(b: &Bench<'a>, seq_mask: Tensor<'a>) -> Result<Residues<'a>> {
-    let aatype = b.input("aatype")?;
+/// Side chains of one layer; the goldens have no axis for it.
+fn sidechains_of_one<'a>(
+    b: &Bench<'a>,
+    (name, prefix): (&str, &str),
+    s: Tensor<'a>,
+    affine: Tensor<'a>,
+    c: &StructureConfig,
+) -> Result<()> {
+    let (scope, s_initial, aatype) = (b.scope.child(name), b.input("initial_act")?, b.input("aatype")?);
+    let sc = structure::multi_rigid_sidechain(&scope, one_layer(s), s_initial, one_layer(affine), aatype, c);
+    let plain = |x: Tensor<'a>| x.reshape(&x.shape()[1..]);
+    let [angles, unnormalized_angles, frames, positions] = [sc.angles, sc.unnormalized_angles, sc.frames, sc.positions].map(plain);
+    output_sidechains(b, prefix, Sidechains { angles, unnormalized_angles, frames, positions })
+}
+
+/// The case's affines are in Angstrom already.
+fn sidechain(b: &Bench) -> Result<()> {
+    let c = StructureConfig { position_scale: 1.0, ..config(b)? };
+    sidechains_of_one(b, ("rigid_sidechain", ""), b.input("act")?, b.input("affine")?, &c)
+}
+
+/// A layer with its side chains, which the model makes for all layers at once.
+fn fold_iteration(b: &Bench) -> Result<()> {
+    let (s, z, affine, c) = (b.input("act")?, b.input("static_feat_2d")?, b.input("affine")?, config(b)?);
+    let layer = structure::fold_iteration(&b.scope.child("fold_iteration"), s, z, affine, mask(b)?, &c, None);
+    b.output("act", layer.s)?;
+    b.output("affine", layer.affine)?;
+    b.output("next_affine", layer.next_affine)?;
+    sidechains_of_one(b, ("fold_iteration/rigid_sidechain", "sc/"), layer.s, layer.affine, &c)
+}
+
+/// What the case says of residues. `generate_affines` makes no atom37 positions and has no tables for them: aatype stands in.
+fn residues<'a>(b: &Bench<'a>) -> Result<Residues<'a>> {
+    let (aatype, seq_mask) = (b.input("aatype")?, b.input("seq_mask")?);
     let tables = b.case.tensors.contains_key("in:residx_atom37_to_atom14");
     let table = |name: &str| if tables { b.input(name) } else { Ok(aatype) };
     let (residx_atom37_to_atom14, atom37_atom_exists) = (table("residx_atom37_to_atom14")?, table("atom37_atom_exists")?);
     Ok(Residues { aatype, seq_mask, residx_atom37_to_atom14, atom37_atom_exists })
 }
 
-fn fold_iteration(b: &Bench) -> Result<()> {
-    let representations = (b.input("act")?, b.input("initial_act")?, b.input("static_feat_2d")?);
-    let (scope, affine, residues) = (b.scope.child("fold_iteration"), b.input("affine")?, residues(b, mask(b)?)?);
-    let layer = structure::fold_iteration(&scope, representations, affine, &residues, &config(b)?, None);
-    b.output("act", layer.s)?;
-    b.output("affine", layer.affine)?;
-    b.output("next_affine", layer.next_affine)?;
-    output_sidechains(b, "sc/", layer.sidechains)
-}
-
-/// Side chains of all layers, stacked.
-fn stacked<'a>(layers: &[Sidechains<'a>]) -> Sidechains<'a> {
-    let all = |part: fn(&Sidechains<'a>) -> Tensor<'a>| stack(&layers.iter().map(part).collect::<Vec<_>>());
-    Sidechains {
-        angles: all(|s| s.angles),
-        unnormalized_angles: all(|s| s.unnormalized_angles),
-        frames: all(|s| s.frames),
-        positions: all(|s| s.positions),
-    }
-}
-
 fn generate_affines(b: &Bench) -> Result<()> {
-    let (single, pair, residues) = (b.input("single")?, b.input("pair")?, residues(b, b.input("seq_mask")?)?);
-    let layers: Vec<Layer> = structure::generate_affines(&b.scope, single, pair, &residues, &config(b)?, None);
-    b.output("act", layers[layers.len() - 1].s)?;
-    b.output("affine", stack(&layers.iter().map(|l| l.affine).collect::<Vec<_>>()))?;
-    output_sidechains(b, "sc/", stacked(&layers.iter().map(|l| l.sidechains).collect::<Vec<_>>()))
+    let y = structure::generate_affines(&b.scope, b.input("single")?, b.input("pair")?, &residues(b)?, &config(b)?, None);
+    b.output("act", y.s)?;
+    b.output("affine", y.affine)?;
+    output_sidechains(b, "sc/", y.sidechains)
 }
 
 fn structure_module(b: &Bench) -> Result<()> {
-    let (single, pair, residues) = (b.input("single")?, b.input("pair")?, residues(b, b.input("seq_mask")?)?);
-    let y = structure::structure_module(&b.scope.child("structure_module"), single, pair, &residues, &config(b)?, None);
-    let (layers, n_res) = (y.sidechains.len(), single.shape()[0]);
+    let (single, pair, residues, c) = (b.input("single")?, b.input("pair")?, residues(b)?, config(b)?);
+    let y = structure::structure_module(&b.scope.child("structure_module"), single, pair, &residues, &c, None);
     b.output("representations/structure_module", y.s)?;
     b.output("traj", y.traj)?;
-    b.output("final_affines", y.traj.slice(0, layers - 1..layers).reshape(&[n_res, 7]))?;
+    b.output("final_affines", y.traj.slice(0, c.layers - 1..c.layers).reshape(&[single.shape()[0], 7]))?;
     b.output("final_atom14_positions", y.atom14_positions)?;
     b.output("final_atom_positions", y.atom37_positions)?;
     // AlphaFold hands these features on as they are.
     b.output("final_atom14_mask", b.input("atom14_atom_exists")?)?;
     b.output("final_atom_mask", residues.atom37_atom_exists)?;
-    let sidechains = stacked(&y.sidechains);
-    output_sidechains(b, "sidechains/", Sidechains { angles: y.angles, unnormalized_angles: y.unnormalized_angles, ..sidechains })
+    output_sidechains(b, "sidechains/", y.sidechains)
 }

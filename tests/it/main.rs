@@ -18,6 +18,7 @@ mod report_page;
 mod search_failures;
 mod search_programs;
 mod shared;
+mod structure_model;
 mod template_hits;
 mod tidy;
 mod training_files;

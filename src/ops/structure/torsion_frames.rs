@@ -15,13 +15,13 @@ fn source() -> &'static Source {
 const NAMES: Names =
     Names { x: &["f", "angles", "types"], tables: &["table"], y: &["y"], reads: &[0, 1, 2, 3], dy: &["dy"], dx: &["df", "dangles"] };
 
-/// `backbone [n, 12], angles [n, 7, 2], aatype [n] i32, literature frames [types, 96]` to frames `[n, 8, 12]`. Angles are (sin, cos) of
-/// pre-omega, phi, psi and chi1 to chi4; groups are the backbone, then these.
+/// `backbone [l n, 12], angles [l n, 7, 2], aatype [n] i32, literature frames [types, 96]` to frames `[l n, 8, 12]`, for one chain `l`
+/// times over. Angles are (sin, cos) of pre-omega, phi, psi and chi1 to chi4; groups are the backbone, then these.
 #[derive(Debug, Clone, Copy)]
 pub struct TorsionFrames;
 
-fn uniform(x: &View) -> UniformData {
-    UniformData::of(&[("rows", x.shape[0].into())])
+fn uniform(x: &[View]) -> UniformData {
+    UniformData::of(&[("rows", x[0].shape[0].into()), ("residues", x[2].shape[0].into())])
 }
 
 impl Op for TorsionFrames {
@@ -31,7 +31,8 @@ impl Op for TorsionFrames {
 
     fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
         let n = x[0][0];
-        let fits = x[0] == [n, 12] && x[1] == [n, 7, 2] && x[2] == [n] && x[3].len() == 2 && x[3][1] == 96;
+        let chains = x[2].len() == 1 && n.is_multiple_of(x[2][0]);
+        let fits = chains && x[0] == [n, 12] && x[1] == [n, 7, 2] && x[3].len() == 2 && x[3][1] == 96;
         assert!(fits, "torsion_frames of frames {:?}, angles {:?}, types {:?}, table {:?}", x[0], x[1], x[2], x[3]);
         vec![Spec::f32(&[n, 8, 12])]
     }
@@ -45,11 +46,11 @@ impl Op for TorsionFrames {
     }
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
-        NAMES.forward(r, source(), "forward", uniform(&x[0]), x, y);
+        NAMES.forward(r, source(), "forward", uniform(x), x, y);
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
-        NAMES.backward(r, source(), "backward", uniform(&b.x[0]), b);
+        NAMES.backward(r, source(), "backward", uniform(b.x), b);
     }
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {
@@ -60,7 +61,7 @@ impl Op for TorsionFrames {
             for k in 0..8 {
                 let (sin, cos) = if k == 0 { (0.0, 1.0) } else { (x[1].data[14 * i + 2 * k - 2], x[1].data[14 * i + 2 * k - 1]) };
                 let about_x = DMat3::from_cols(DVec3::X, DVec3::new(0.0, cos, sin), DVec3::new(0.0, -sin, cos));
-                let local = frame(&x[3].data, 8 * x[2].data[i] as usize + k).turned(about_x);
+                let local = frame(&x[3].data, 8 * x[2].data[i % x[2].shape[0]] as usize + k).turned(about_x);
                 // Chi2 to chi4 turn with the chi before, all others with the backbone.
                 before = if k > 4 { before } else { backbone }.compose(&local);
                 y.extend(before.flat12());

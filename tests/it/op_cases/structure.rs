@@ -31,7 +31,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("quaternions", FrameAlgebra::Quaternions, &[&[70, 4], &[70, 4]]),
         case("frame points", FramePoints { inverse: false }, &[&[70, 12], &[70, 5, 3]]),
         case("frame points inverse", FramePoints { inverse: true }, &[&[1, 12], &[1, 9, 3]]),
-        case("frame atoms", FrameAtoms, &[&[70, 8, 12], &[70], &[5, 14], &[5, 14, 3], &[5, 14]]).drawn(&[
+        case("frame atoms", FrameAtoms, &[&[70, 8, 12], &[35], &[5, 14], &[5, 14, 3], &[5, 14]]).drawn(&[
             Signed,
             Below(5),
             Below(8),
@@ -47,7 +47,7 @@ pub(super) fn cases() -> Vec<Case> {
             .drawn(LOGITS),
         case("ipa features", IpaFeatures { scalars: 5, points: 3 }, &[&[3, 70, 14], &[70, 3, 9], &[70, 12]]),
         case("ipa features 1", IpaFeatures { scalars: 4, points: 1 }, &[&[1, 1, 7], &[1, 1, 3], &[1, 12]]),
-        case("torsion frames", TorsionFrames, &[&[70, 12], &[70, 7, 2], &[70], &[5, 96]]).drawn(&[Signed, Signed, Below(5), Signed]),
+        case("torsion frames", TorsionFrames, &[&[70, 12], &[70, 7, 2], &[35], &[5, 96]]).drawn(&[Signed, Signed, Below(5), Signed]),
         case("unit pairs", UnitPairs { eps: 1e-12 }, &[&[70, 14]]).outputs(2),
     ]
 }
