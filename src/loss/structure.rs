@@ -6,7 +6,9 @@ use std::rc::Rc;
 use crate::graph::Tensor;
 use crate::loss::chi::supervised_chi_loss;
 use crate::loss::fape::{Truth, backbone_loss, sidechain_loss};
-use crate::loss::violation::{Atoms, Metrics, Tolerances, find_structural_violations, structural_violation_loss, violation_metrics};
+use crate::loss::violation::{
+    Atoms, Metrics, Tolerances, Violations, find_structural_violations, structural_violation_loss, violation_metrics,
+};
 use crate::ops::loss::alt_naming::AltNaming;
 use crate::ops::loss::choose::Choose;
 use crate::ops::loss::fape::Fape;
@@ -157,10 +159,10 @@ pub struct StructureLoss<'g> {
     pub angle_norm_loss: Tensor<'g>,
     /// Violations; absent where their weight is 0.
     pub violation: Option<Tensor<'g>>,
-    /// Shares of residues with violations; absent with them.
-    pub metrics: Option<Metrics<'g>>,
-    /// 1 for residues that take the other naming of ambiguous atoms, `[n_res]`.
-    pub alt_naming_is_better: Tensor<'g>,
+    /// What they are, and the shares of residues with any; absent with them.
+    pub violations: Option<(Violations<'g>, Metrics<'g>)>,
+    /// The atoms that the side chains' FAPE compared with.
+    pub renamed: RenamedTruth<'g>,
 }
 
 /// The losses of Algorithm 20 (of every layer, and the final one on all atoms), and the violations of supplement 1.9.11.
@@ -191,7 +193,7 @@ pub fn structure_module_loss<'g>(c: &StructureLossConfig, pred: Prediction<'g>, 
         chi_loss: torsions.chi,
         angle_norm_loss: torsions.angle_norm,
         violation,
-        metrics: found.map(|v| violation_metrics(&v, seq_mask)),
-        alt_naming_is_better: renamed_gt.alt_naming_is_better,
+        violations: found.map(|v| (v, violation_metrics(&v, seq_mask))),
+        renamed: renamed_gt,
     }
 }

@@ -7,16 +7,19 @@ use std::rc::Rc;
 use super::Context;
 use super::bench::{Bench, same};
 use super::golden::Golden;
+use super::gpu_structure;
 use super::host_structure::Outputs;
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::loss::chi::supervised_chi_loss;
 use crate::loss::fape::{FAPE, Truth, backbone_loss, sidechain_loss};
 use crate::loss::structure::{
-    AtomTruth, Prediction, StructureLossConfig, StructureTruth, compute_renamed_ground_truth, find_optimal_renaming, renamed,
-    structure_module_loss,
+    AtomTruth, Prediction, StructureLoss, StructureLossConfig, StructureTruth, compute_renamed_ground_truth, find_optimal_renaming,
+    renamed, structure_module_loss,
 };
-use crate::loss::violation::{Atoms, Metrics, Tolerances, find_structural_violations, structural_violation_loss, violation_metrics};
+use crate::loss::violation::{
+    Atoms, Metrics, Tolerances, Violations, find_structural_violations, structural_violation_loss, violation_metrics,
+};
 use crate::ops::loss::clash::Clash;
 use crate::ops::loss::fape::Fape;
 use crate::ops::loss::peptide::Peptide;
@@ -39,6 +42,7 @@ pub fn run(context: &Context, case: &Golden) -> Option<Result<Outputs>> {
         "within_residue_violations" => within,
         "structural_violation_loss" => violations,
         "structure_module_loss_given" => structure_module_loss_given,
+        "structure_module_loss" => structure_module_loss_made,
         _ => return None,
     };
     Some(Bench::run(context, case, module))
@@ -204,15 +208,11 @@ fn tolerances(b: &Bench) -> Result<Tolerances> {
     Ok(Tolerances { bond_factor: weight(b, "violation_tolerance_factor")?, overlap: weight(b, "clash_overlap_tolerance")? })
 }
 
-fn violations<'a>(b: &Bench<'a>) -> Result<()> {
-    let exists = b.input("atom14_atom_exists")?;
-    let (aatype, residue_index) = (b.input("aatype")?, b.input("residue_index")?);
-    let atoms = Atoms { positions: b.input("atom14_pred_positions")?, exists, aatype, residue_index };
-    let v = find_structural_violations(tolerances(b)?, atoms);
-    let means =
-        ["bonds_c_n_loss_mean", "angles_ca_c_n_loss_mean", "angles_c_n_ca_loss_mean"].map(|m| format!("violations/between_residues/{m}"));
-    elements(b, &means.each_ref().map(String::as_str), v.bonds)?;
+/// Every violation and its metrics, as AlphaFold's code names them.
+fn violation_outputs<'a>(b: &Bench<'a>, v: &Violations<'a>, metrics: &Metrics<'a>) -> Result<()> {
     let between = |name: &str, x: Tensor<'a>| b.output(&format!("violations/between_residues/{name}"), x);
+    let means = ["bonds_c_n_loss_mean", "angles_ca_c_n_loss_mean", "angles_c_n_ca_loss_mean"];
+    elements(b, &means.map(|m| format!("violations/between_residues/{m}")).each_ref().map(String::as_str), v.bonds)?;
     between("connections_per_residue_loss_sum", v.bonds_per_residue)?;
     between("connections_per_residue_violation_mask", v.bonds_mask)?;
     between("clashes_mean_loss", v.clashes_mean)?;
@@ -220,9 +220,16 @@ fn violations<'a>(b: &Bench<'a>) -> Result<()> {
     between("clashes_per_atom_clash_mask", v.clashes_mask)?;
     b.output("violations/within_residues/per_atom_loss_sum", v.within)?;
     b.output("violations/within_residues/per_atom_violations", v.within_mask)?;
-    let metrics = violation_metrics(&v, b.input("seq_mask")?);
     b.output("violations/total_per_residue_violations_mask", metrics.total_per_residue)?;
-    metrics_outputs(b, &metrics)?;
+    metrics_outputs(b, metrics)
+}
+
+fn violations(b: &Bench) -> Result<()> {
+    let exists = b.input("atom14_atom_exists")?;
+    let (aatype, residue_index) = (b.input("aatype")?, b.input("residue_index")?);
+    let atoms = Atoms { positions: b.input("atom14_pred_positions")?, exists, aatype, residue_index };
+    let v = find_structural_violations(tolerances(b)?, atoms);
+    violation_outputs(b, &v, &violation_metrics(&v, b.input("seq_mask")?))?;
     b.output("loss", structural_violation_loss(&v, exists))
 }
 
@@ -259,13 +266,11 @@ fn structure_truth<'a>(b: &Bench<'a>) -> Result<StructureTruth<'a>> {
     })
 }
 
-/// The outputs of the structure module's loss, for a prediction that is given or was made.
-pub(super) fn structure_outputs<'a>(b: &Bench<'a>, prediction: Prediction<'a>) -> Result<()> {
-    let y = structure_module_loss(&loss_config(b)?, prediction, &structure_truth(b)?);
+/// The outputs that a structure module's loss has, whether its prediction is given or made.
+fn loss_outputs<'a>(b: &Bench<'a>, y: &StructureLoss<'a>) -> Result<()> {
     let terms = [("fape", y.fape), ("sidechain_fape", y.sidechain_fape), ("chi_loss", y.chi_loss), ("angle_norm_loss", y.angle_norm_loss)];
     terms.into_iter().try_for_each(|(name, x)| b.output(name, x))?;
-    b.output("alt_naming_is_better", y.alt_naming_is_better)?;
-    y.metrics.iter().try_for_each(|m| metrics_outputs(b, m))?;
+    b.output("alt_naming_is_better", y.renamed.alt_naming_is_better)?;
     b.output("loss", y.loss)
 }
 
@@ -277,5 +282,24 @@ fn structure_module_loss_given(b: &Bench) -> Result<()> {
         angles: b.input("angles_sin_cos")?,
         unnormalized_angles: b.input("unnormalized_angles_sin_cos")?,
     };
-    structure_outputs(b, prediction)
+    let y = structure_module_loss(&loss_config(b)?, prediction, &structure_truth(b)?);
+    y.violations.iter().try_for_each(|(_, metrics)| metrics_outputs(b, metrics))?;
+    loss_outputs(b, &y)
+}
+
+/// The structure module and its loss.
+fn structure_module_loss_made(b: &Bench) -> Result<()> {
+    let made = gpu_structure::structure_outputs(b)?;
+    let prediction = Prediction {
+        traj: made.traj,
+        frames: made.frames,
+        positions: made.atom14_positions,
+        angles: made.sidechains.angles,
+        unnormalized_angles: made.sidechains.unnormalized_angles,
+    };
+    let y = structure_module_loss(&loss_config(b)?, prediction, &structure_truth(b)?);
+    y.violations.iter().try_for_each(|(violations, metrics)| violation_outputs(b, violations, metrics))?;
+    b.output("renamed_atom14_gt_positions", y.renamed.positions)?;
+    b.output("renamed_atom14_gt_exists", y.renamed.exists)?;
+    loss_outputs(b, &y)
 }

@@ -10,7 +10,7 @@ use super::golden::Golden;
 use super::host_structure::Outputs;
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
-use crate::model::structure::{self, Residues, Sidechains, StructureConfig};
+use crate::model::structure::{self, Residues, Sidechains, Structure, StructureConfig};
 use crate::ops::structure::affine_frames::AffineFrames;
 use crate::ops::structure::affine_update::AffineUpdate;
 use crate::ops::structure::atom_gather::AtomGather;
@@ -192,6 +192,11 @@ fn generate_affines(b: &Bench) -> Result<()> {
 }
 
 fn structure_module(b: &Bench) -> Result<()> {
+    structure_outputs(b).map(drop)
+}
+
+/// The outputs of the structure module, and the module's structure for what follows it.
+pub(super) fn structure_outputs<'a>(b: &Bench<'a>) -> Result<Structure<'a>> {
     let (single, pair, residues, c) = (b.input("single")?, b.input("pair")?, residues(b)?, config(b)?);
     let y = structure::structure_module(&b.scope.child("structure_module"), single, pair, &residues, &c, None);
     b.output("representations/structure_module", y.s)?;
@@ -202,5 +207,6 @@ fn structure_module(b: &Bench) -> Result<()> {
     // AlphaFold hands these features on as they are.
     b.output("final_atom14_mask", b.input("atom14_atom_exists")?)?;
     b.output("final_atom_mask", residues.atom37_atom_exists)?;
-    output_sidechains(b, "sidechains/", y.sidechains)
+    output_sidechains(b, "sidechains/", y.sidechains)?;
+    Ok(y)
 }
