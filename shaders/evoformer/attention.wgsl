@@ -1,5 +1,6 @@
 // o[b,i,h] = sum_j softmax_j(scale q[b,i,h].k[b,j,h] + bias[h,i,j]) v[b,j,h],  y = sigmoid(gate) o.  No logits are stored.
-// DG and VG are the groups of a query's and of a value's channels; register arrays are only indexed by constants.
+// Register arrays are only indexed by constants.
+#import attention
 #storage q
 #storage k
 #storage v
@@ -15,10 +16,6 @@
 #storage part2
 #storage part3
 #storage dpair
-override DG: u32 = 8u;
-override VG: u32 = 8u;
-override MASK: bool = true;
-override BIAS: bool = true;
 override GATE: bool = true;
 struct Params {
     n_b: u32, n_q: u32, n_k: u32, heads: u32, shift: u32, scale: f32,
@@ -28,12 +25,6 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 var<workgroup> packed: array<f32, 64>;
 
-// Below every logit, a masked one (-1e9) too: a key that is not there.
-const BEYOND = -1e30;
-
-fn add(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }
-fn four_of(i: u32) -> vec4<u32> { return vec4<u32>(i, i + 1u, i + 2u, i + 3u); }
-fn groups(n: u32) -> u32 { return (n + 3u) >> 2u; }
 
 // Logits of keys j .. j+3 from their products: bias added, masked ones replaced (QUIRKS 3), keys past the end below all.
 fn logits(s: vec4<f32>, b: u32, h: u32, i: u32, j: u32) -> vec4<f32> {

@@ -1,6 +1,7 @@
 // Gradients of attention from the saved log-sum-exp; logits and probabilities are computed again, none is stored.
 //   P = exp(S - lse),  dP = dO v',  dS = P (dP - delta),  delta = sum_c dO o,  dO = sigmoid(gate) dy
 // aux [b, 2 heads + 1, max(q, k)] holds for each head a row of lse and one of delta, and last the row of kept keys.
+#import attention
 #storage q
 #storage k
 #storage v
@@ -17,27 +18,20 @@
 #storage stats
 #storage dgate
 #storage mask
-override DG: u32 = 8u;
-override VG: u32 = 8u;
-override MASK: bool = true;
-override BIAS: bool = true;
 override GATE: bool = true;
 struct Params {
-    n_b: u32, n_q: u32, n_k: u32, heads: u32, shift: u32, scale: f32, ag: u32, chain: u32,
+    n_b: u32, n_q: u32, n_k: u32, heads: u32, shift: u32, scale: f32, ag: u32, chain: u32, rows: u32,
     qb: u32, ql: u32, qh: u32, kb: u32, kl: u32, kh: u32, vb: u32, vl: u32, vh: u32, gb: u32, gl: u32, gh: u32,
     xb: u32, xl: u32, xh: u32, wb: u32, wl: u32, wh: u32, mb: u32, mk: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
-fn add(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }
-fn groups(n: u32) -> u32 { return (n + 3u) >> 2u; }
-fn four(i: u32) -> vec4<u32> { return vec4<u32>(i, i + 1u, i + 2u, i + 3u); }
 fn aux_row(b: u32, r: u32) -> u32 { return (b * (2u * p.heads + 1u) + r) * p.ag; }
 // dO is contiguous [b, q, heads, channels].
 fn go_row(b: u32, i: u32, h: u32) -> u32 { return ((b * p.n_q + i) * p.heads + h) * VG; }
 // Which of the keys j .. j+3 are there and not masked.
 fn kept(b: u32, j: u32) -> vec4<bool> {
-    let there = four(j) < vec4<u32>(p.n_k);
+    let there = four_of(j) < vec4<u32>(p.n_k);
     if MASK { return there & (aux_ld4(aux_row(b, 2u * p.heads) + (j >> 2u)) != vec4<f32>(0.0)); }
     return there;
 }
@@ -108,7 +102,7 @@ fn backward_q(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_in
     let lse = aux_ld(aux_row(b, 2u * h) * 4u + i);
     let delta = aux_ld(aux_row(b, 2u * h + 1u) * 4u + i);
     for (var j = 0u; j < p.n_k; j += 4u) {
-        let at = min(four(j), vec4<u32>(last));
+        let at = min(four_of(j), vec4<u32>(last));
         let k0 = b * p.kb + h * p.kh + at * p.kl;
         let v0 = b * p.vb + h * p.vh + at * p.vl;
         var s = vec4<f32>(0.0);
@@ -154,7 +148,7 @@ fn backward_kv(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_i
 #end
     let on = kept(b, j & ~3u)[j & 3u];
     for (var i = 0u; i < p.n_q; i += 4u) {
-        let at = min(four(i), vec4<u32>(last));
+        let at = min(four_of(i), vec4<u32>(last));
         let q0 = b * p.qb + h * p.qh + at * p.ql;
         let g0 = vec4<u32>(go_row(b, at.x, h), go_row(b, at.y, h), go_row(b, at.z, h), go_row(b, at.w, h));
         let lse = aux_ld4(aux_row(b, 2u * h) + (i >> 2u));
@@ -168,7 +162,7 @@ fn backward_kv(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_i
     if VG > $nu { t += vec4<f32>(dot(w[$n], go_ld4(g0.x + $nu)), dot(w[$n], go_ld4(g0.y + $nu)), dot(w[$n], go_ld4(g0.z + $nu)), dot(w[$n], go_ld4(g0.w + $nu))); }
 #end
         if BIAS { s += bias_ld4((h * p.n_k + j) * groups(p.n_q) + (i >> 2u)); }
-        let there = four(i) < vec4<u32>(p.n_q);
+        let there = four_of(i) < vec4<u32>(p.n_q);
         let soft = select(vec4<f32>(0.0), exp(s - lse), there & vec4<bool>(on));
         let e = soft * (t - delta);
         // A log-sum-exp as low as the logit of a masked key: no key was kept.
@@ -199,8 +193,8 @@ fn backward_bias(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation
     let j = at.y * 32u + id.x * 4u;
     let h = at.z;
     if i >= p.n_q || j >= p.n_k { return; }
-    let ii = min(four(i), vec4<u32>(p.n_q - 1u));
-    let jj = min(four(j), vec4<u32>(p.n_k - 1u));
+    let ii = min(four_of(i), vec4<u32>(p.n_q - 1u));
+    let jj = min(four_of(j), vec4<u32>(p.n_k - 1u));
     let kg = groups(p.n_k);
     let to = (h * p.n_q + ii) * kg + (j >> 2u);
     var sum: array<vec4<f32>, 4>;

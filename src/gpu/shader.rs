@@ -33,12 +33,13 @@ macro_rules! lib {
 /// The importable parts of `shaders/lib`, a line each.
 #[rustfmt::skip]
 const LIBRARY: &[(&str, &str)] = &[
+    lib!("attention"),
     lib!("bits"),
     lib!("gemm"),
+    lib!("hand_round"),
     lib!("layer_norm"),
     lib!("philox"),
     lib!("reduce"),
-    lib!("philox"),
     lib!("rigid"),
 ];
 
@@ -149,8 +150,8 @@ pub fn assemble(source: &Source, variant: &Variant) -> String {
     for line in unrolled(source.name, &source.text.lines().collect::<Vec<_>>()).lines() {
         if let Some(part) = line.strip_prefix("#import ") {
             let found = LIBRARY.iter().find(|(n, _)| *n == part.trim());
-            out.push_str(found.unwrap_or_else(|| panic!("{}: no library part `{part}`", source.name)).1);
-            out.push('\n');
+            let text = found.unwrap_or_else(|| panic!("{}: no library part `{part}`", source.name)).1;
+            out.push_str(&unrolled(part, &text.lines().collect::<Vec<_>>()));
         } else if !line.starts_with("#storage ") {
             out.push_str(line);
             out.push('\n');

@@ -8,7 +8,7 @@ use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::evoformer::attention_backward;
+use crate::ops::evoformer::{attention_backward, attention_subgroup};
 use crate::tensor::DType;
 
 fn source() -> &'static Source {
@@ -127,8 +127,17 @@ impl Attention {
         }
     }
 
+    /// The constants that every kernel takes.
+    pub(super) fn constants(&self, n: &Extents, launch: Launch) -> Launch {
+        launch
+            .constant("DG", n.dg as f64)
+            .constant("VG", n.vg as f64)
+            .constant("MASK", f64::from(u8::from(self.mask)))
+            .constant("BIAS", f64::from(u8::from(self.bias)))
+    }
+
     /// The uniform block of the forward shader.
-    fn uniform(&self, x: &Inputs<View>, shift: usize) -> UniformData {
+    pub(super) fn uniform(&self, x: &Inputs<View>, shift: usize) -> UniformData {
         let n = Self::extents(x);
         let mut fields: Vec<(&'static str, Scalar)> = vec![
             ("n_b", n.b.into()),
@@ -151,7 +160,7 @@ impl Attention {
     }
 
     /// The mask as `[b, k]` ones and zeros, contiguous.
-    fn keep(&self, r: &mut Recorder, x: &Inputs<View>) -> Option<View> {
+    pub(super) fn keep(&self, r: &mut Recorder, x: &Inputs<View>) -> Option<View> {
         let mask = x.mask?;
         let n = Self::extents(x);
         let keep = r.temp(&[n.b, n.k], DType::F32);
@@ -234,15 +243,16 @@ impl Op for Attention {
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let x = self.inputs(x);
         let n = Self::extents(&x);
+        if attention_subgroup::suits(r, n.q) {
+            return attention_subgroup::forward(self, r, &x, y);
+        }
         let (keep, bias) = (self.keep(r, &x), self.bias(r, &x, false));
         let shift = query_shift(n.q);
         let (rows, queries) = (64 >> shift, 1 << shift);
         let by_query = [cut(2, 0, rows), cut(0, 1, queries), cut(1, 2, 1)];
-        let mut launch = Launch::new(source(), "forward", self.uniform(&x, shift), [n.q.div_ceil(queries), n.h, n.b.div_ceil(rows)])
-            .constant("DG", n.dg as f64)
-            .constant("VG", n.vg as f64)
-            .constant("MASK", f64::from(u8::from(self.mask)))
-            .constant("BIAS", f64::from(u8::from(self.bias)))
+        let groups = [n.q.div_ceil(queries), n.h, n.b.div_ceil(rows)];
+        let mut launch = self
+            .constants(&n, Launch::new(source(), "forward", self.uniform(&x, shift), groups))
             .constant("GATE", f64::from(u8::from(self.gate)))
             .read("q", x.q, &by_query)
             .read("k", x.k, &by_row_and_head(rows))

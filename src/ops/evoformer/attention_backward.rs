@@ -7,6 +7,7 @@ use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::{Recorder, View};
 use crate::op::Backward;
 use crate::ops::evoformer::attention::{Attention, Extents, Inputs, by_row_and_head, query_shift};
+use crate::ops::evoformer::attention_subgroup;
 use crate::tensor::DType;
 
 fn source() -> &'static Source {
@@ -14,19 +15,20 @@ fn source() -> &'static Source {
 }
 
 /// What every kernel of the backward pass reads.
-struct Common<'a> {
-    op: &'a Attention,
-    x: Inputs<'a, View>,
-    n: Extents,
+pub(super) struct Common<'a> {
+    pub op: &'a Attention,
+    pub x: Inputs<'a, View>,
+    pub n: Extents,
     /// `[b, 2 heads + 1, max(q, k)]`: log-sum-exp and `sum dO o` of every head, and the kept keys.
-    aux: View,
+    pub aux: View,
     /// The gradient of the ungated output, contiguous.
-    go: View,
+    pub go: View,
 }
 
 impl Common<'_> {
-    /// The uniform block; `a` and `b` are the gradients whose strides the kernel writes by.
-    fn uniform(&self, shift: usize, chain: bool, a: &View, b: &View) -> UniformData {
+    /// The uniform block; `rows` is how many rows of b a workgroup takes one after the other, where it does, and `dx` and `dw` are the
+    /// gradients whose strides the kernel writes by.
+    pub fn uniform(&self, shift: usize, rows: usize, chain: bool, [dx, dw]: [&View; 2]) -> UniformData {
         let (n, x) = (&self.n, &self.x);
         let mut fields: Vec<(&'static str, Scalar)> = vec![
             ("n_b", n.b.into()),
@@ -37,6 +39,7 @@ impl Common<'_> {
             ("scale", ((n.d as f32).powf(-0.5)).into()),
             ("ag", self.aux.groups().into()),
             ("chain", u32::from(chain).into()),
+            ("rows", rows.into()),
         ];
         let mut three = |names: [&'static str; 3], v: &View| {
             fields.extend(names.into_iter().zip([0, 1, 2].map(|axis| Scalar::from(v.strides[axis] / 4))));
@@ -45,24 +48,45 @@ impl Common<'_> {
         three(["kb", "kl", "kh"], x.k);
         three(["vb", "vl", "vh"], x.v);
         three(["gb", "gl", "gh"], x.gate.unwrap_or(x.q));
-        three(["xb", "xl", "xh"], a);
-        three(["wb", "wl", "wh"], b);
+        three(["xb", "xl", "xh"], dx);
+        three(["wb", "wl", "wh"], dw);
         let [mb, mk] = x.mask.map_or([0, 0], |m| [m.strides[0], m.strides[1]]);
         fields.extend([("mb", mb.into()), ("mk", mk.into())]);
         UniformData::of(&fields)
     }
 
-    fn launch(&self, entry: &'static str, uniform: UniformData, groups: [usize; 3]) -> Launch {
-        Launch::new(source(), entry, uniform, groups)
-            .constant("DG", self.n.dg as f64)
-            .constant("VG", self.n.vg as f64)
-            .constant("MASK", f64::from(u8::from(self.op.mask)))
-            .constant("BIAS", f64::from(u8::from(self.op.bias)))
-            .constant("GATE", f64::from(u8::from(self.op.gate)))
+    pub fn launch(&self, source: &'static Source, entry: &'static str, uniform: UniformData, groups: [usize; 3]) -> Launch {
+        self.op.constants(&self.n, Launch::new(source, entry, uniform, groups))
+    }
+
+    /// How many rows of b, with `keys` keys of one head each, every binding holds; a window begins at an aligned byte, so that a little
+    /// room is left in front of it.
+    pub fn rows_that_fit(&self, r: &Recorder, keys: usize) -> usize {
+        let limit = (r.traits.max_binding as usize).saturating_sub(1024);
+        let bytes = |v: &View, rows: usize, positions: usize| v.span(&[0..rows, 0..positions, 0..1, 0..v.width()]).len() * v.dtype.size();
+        let fits = |rows: usize| {
+            let by_query = [self.x.q, &self.go].iter().all(|v| bytes(v, rows, self.n.q.min(32)) <= limit);
+            let by_key = [self.x.k, self.x.v].iter().all(|v| bytes(v, rows, keys.min(self.n.k)) <= limit);
+            by_query && by_key && rows * (2 * self.n.h + 1) * self.aux.groups() * 16 <= limit
+        };
+        (1..=self.n.b).rev().find(|&rows| fits(rows)).unwrap_or(1)
+    }
+
+    /// Hands `body` the part `rows` of the axis b.
+    pub fn with_rows(&self, rows: std::ops::Range<usize>, body: impl FnOnce(&Common)) {
+        let some = |v: &View| v.slice(0, rows.clone());
+        let (q, k, v, gate) = (some(self.x.q), some(self.x.k), some(self.x.v), self.x.gate.map(some));
+        body(&Common {
+            op: self.op,
+            x: Inputs { q: &q, k: &k, v: &v, gate: gate.as_ref(), ..self.x },
+            n: Extents { b: rows.len(), ..self.n },
+            aux: some(&self.aux),
+            go: some(&self.go),
+        });
     }
 
     /// `2 * (products of width d) + 2 * (products of width dv)` for every row, head and pair.
-    fn flops(&self, d: usize, dv: usize) -> f64 {
+    pub fn flops(&self, d: usize, dv: usize) -> f64 {
         let n = &self.n;
         2.0 * (n.b * n.h * n.q * n.k) as f64 * (d * n.d + dv * self.x.v.width()) as f64
     }
@@ -79,14 +103,16 @@ pub(super) fn record(op: &Attention, r: &mut Recorder, b: &Backward) {
     let of = |i: Option<usize>| i.and_then(|i| b.dx[i].as_ref());
     let [_, bias, gate] = op.places();
     prepare(&common, r, b, of(gate));
-    if let Some(dq) = of(Some(0)) {
-        queries(&common, r, dq);
+    if attention_subgroup::suits(r, n.q) && (b.dx[0].is_some() || of(bias).is_some()) {
+        attention_subgroup::queries(&common, r, of(Some(0)), of(bias));
+    } else {
+        of(Some(0)).into_iter().for_each(|dq| queries(&common, r, dq));
+        of(bias).into_iter().for_each(|dbias| pair_bias(&common, r, dbias));
     }
-    if b.dx[1].is_some() || b.dx[2].is_some() {
-        keys(&common, r, of(Some(1)), of(Some(2)));
-    }
-    if let Some(dbias) = of(bias) {
-        pair_bias(&common, r, dbias);
+    match (of(Some(1)), of(Some(2))) {
+        (None, None) => {}
+        (dk, dv) if attention_subgroup::suits(r, n.k) => attention_subgroup::keys(&common, r, dk, dv),
+        (dk, dv) => keys(&common, r, dk, dv),
     }
 }
 
@@ -98,9 +124,10 @@ fn prepare(c: &Common, r: &mut Recorder, b: &Backward, dgate: Option<&View>) {
     let gate = c.x.gate.unwrap_or(c.x.q);
     // An ungated output's gradient is dO itself: nothing is written there, and the bindings name memory that is there.
     let target = dgate.unwrap_or(&c.go);
-    let uniform = c.uniform(0, dgate.is_none(), target, target);
+    let uniform = c.uniform(0, 1, dgate.is_none(), [target; 2]);
     let mut launch = c
-        .launch("prepare", uniform, [stats.groups().div_ceil(64), n.h, n.b])
+        .launch(source(), "prepare", uniform, [stats.groups().div_ceil(64), n.h, n.b])
+        .constant("GATE", f64::from(u8::from(c.op.gate)))
         .read("y", y, &spread)
         .read("dy", dy, &spread)
         .read("gate", gate, &spread)
@@ -114,7 +141,7 @@ fn prepare(c: &Common, r: &mut Recorder, b: &Backward, dgate: Option<&View>) {
     r.launch(launch.flops(4.0 * dy.len() as f64));
     if let Some(mask) = c.x.mask {
         let groups = [n.k.div_ceil(256), n.b, 1];
-        let launch = c.launch("prepare_mask", c.uniform(0, false, target, target), groups);
+        let launch = c.launch(source(), "prepare_mask", c.uniform(0, 1, false, [target; 2]), groups);
         r.launch(launch.read("mask", mask, &[cut(1, 0, 1)]).write("aux", &c.aux, &[cut(1, 0, 1)]));
     }
 }
@@ -126,7 +153,7 @@ fn queries(c: &Common, r: &mut Recorder, dq: &View) {
     let by_query = [cut(2, 0, rows), cut(0, 1, queries), cut(1, 2, 1)];
     let bias = c.op.bias(r, &c.x, false);
     let mut launch = c
-        .launch("backward_q", c.uniform(shift, false, dq, dq), [n.q.div_ceil(queries), n.h, n.b.div_ceil(rows)])
+        .launch(source(), "backward_q", c.uniform(shift, 1, false, [dq; 2]), [n.q.div_ceil(queries), n.h, n.b.div_ceil(rows)])
         .read("q", c.x.q, &by_query)
         .read("k", c.x.k, &by_row_and_head(rows))
         .read("v", c.x.v, &by_row_and_head(rows))
@@ -149,7 +176,7 @@ fn keys(c: &Common, r: &mut Recorder, dk: Option<&View>, dv: Option<&View>) {
     let dk = dk.cloned().unwrap_or_else(|| r.temp(&c.x.k.shape, DType::F32));
     let dv = dv.cloned().unwrap_or_else(|| r.temp(&c.x.v.shape, DType::F32));
     let mut launch = c
-        .launch("backward_kv", c.uniform(shift, false, &dk, &dv), [n.k.div_ceil(keys), n.h, n.b.div_ceil(rows)])
+        .launch(source(), "backward_kv", c.uniform(shift, 1, false, [&dk, &dv]), [n.k.div_ceil(keys), n.h, n.b.div_ceil(rows)])
         .read("q", c.x.q, &by_row_and_head(rows))
         .read("k", c.x.k, &by_key)
         .read("v", c.x.v, &by_key)
@@ -164,48 +191,28 @@ fn keys(c: &Common, r: &mut Recorder, dk: Option<&View>, dv: Option<&View>) {
     r.launch(launch.flops(c.flops(2, 2)));
 }
 
-/// Bytes from the first to the last group that `rows` rows of one head touch, for the longest tile of 32 positions.
-fn tile_bytes(v: &View, rows: usize) -> usize {
-    let positions = v.shape[1].min(32);
-    ((rows - 1) * v.strides[0] + (positions - 1) * v.strides[1] + v.groups() * 4) * v.dtype.size()
-}
-
 fn pair_bias(c: &Common, r: &mut Recorder, dbias: &View) {
     let n = &c.n;
     let bias = c.op.bias(r, &c.x, false).expect("a bias that has a gradient");
     let part = r.temp(&[n.h, n.q, n.k], DType::F32);
-    // As many rows as every binding holds; a window begins at an aligned byte, so that a little room is left in front of it.
-    let limit = (r.traits.max_binding as usize).saturating_sub(1024);
-    let fits = |rows: usize| {
-        let aux = rows * (2 * n.h + 1) * c.aux.groups() * 16;
-        aux <= limit && [c.x.q, c.x.k, c.x.v, &c.go].iter().all(|v| tile_bytes(v, rows) <= limit)
-    };
-    let step = (1..=n.b).rev().find(|&rows| fits(rows)).unwrap_or(1);
+    let step = c.rows_that_fit(r, 32);
+    let tile = |grid: usize| [cut(grid, 1, 32), cut(2, 2, 1)];
+    let pairs = [cut(2, 0, 1), cut(0, 1, 32)];
     for from in (0..n.b).step_by(step) {
-        let rows = from..(from + step).min(n.b);
-        let some = |v: &View| v.slice(0, rows.clone());
-        let (q, k, v) = (some(c.x.q), some(c.x.k), some(c.x.v));
-        let part_of = Common {
-            op: c.op,
-            x: Inputs { q: &q, k: &k, v: &v, ..c.x },
-            n: Extents { b: rows.len(), ..c.n },
-            aux: some(&c.aux),
-            go: some(&c.go),
-        };
-        let tile = |grid: usize| [cut(grid, 1, 32), cut(2, 2, 1)];
-        let pairs = [cut(2, 0, 1), cut(0, 1, 32)];
-        r.launch(
-            part_of
-                .launch("backward_bias", part_of.uniform(0, from > 0, &q, &q), [n.q.div_ceil(32), n.k.div_ceil(32), n.h])
-                .read("q", &q, &tile(0))
-                .read("k", &k, &tile(1))
-                .read("v", &v, &tile(1))
-                .read("go", &part_of.go, &tile(0))
-                .read("aux", &part_of.aux, &[])
-                .read("bias", &bias, &pairs)
-                .write("part", &part, &pairs)
-                .flops(part_of.flops(1, 1)),
-        );
+        c.with_rows(from..(from + step).min(n.b), |c| {
+            let groups = [n.q.div_ceil(32), n.k.div_ceil(32), n.h];
+            r.launch(
+                c.launch(source(), "backward_bias", c.uniform(0, 1, from > 0, [c.x.q; 2]), groups)
+                    .read("q", c.x.q, &tile(0))
+                    .read("k", c.x.k, &tile(1))
+                    .read("v", c.x.v, &tile(1))
+                    .read("go", &c.go, &tile(0))
+                    .read("aux", &c.aux, &[])
+                    .read("bias", &bias, &pairs)
+                    .write("part", &part, &pairs)
+                    .flops(c.flops(1, 1)),
+            );
+        });
     }
     Attention::bias_out(r, &part, dbias);
 }

@@ -1,0 +1,150 @@
+//! Attention by subgroups, for CPUs: 32 queries (or keys) a workgroup of eight lanes, the other side handed round, no barriers.
+//!
+//! Records launches for [`Attention`]; it is no operation of its own.
+
+use crate::gpu::recorder::{Cut, Family, Launch, cut};
+use crate::gpu::shader::{Source, UniformData};
+use crate::gpu::view::LANES;
+use crate::gpu::{Recorder, View};
+use crate::ops::evoformer::attention::{Attention, Inputs};
+use crate::ops::evoformer::attention_backward::Common;
+use crate::tensor::DType;
+
+/// Queries or keys that a workgroup holds.
+const TILE: usize = 32;
+/// Positions from which on a tile is worth its empty places.
+const ENOUGH: usize = 8;
+
+fn source() -> &'static Source {
+    shader!("evoformer/attention/subgroup")
+}
+
+fn source_backward() -> &'static Source {
+    shader!("evoformer/attention/subgroup_backward")
+}
+
+/// Whether these kernels suit the device and `n` positions.
+pub(super) fn suits(r: &Recorder, n: usize) -> bool {
+    r.traits.family == Family::Subgroup && n >= ENOUGH
+}
+
+/// How a tensor `[b, length, heads, channels]` follows the grid where a workgroup holds a tile of its positions.
+const BY_TILE: [Cut; 3] = [cut(2, 0, 1), cut(0, 1, TILE), cut(1, 2, 1)];
+/// The same where a workgroup reads all of its positions.
+const BY_ROW: [Cut; 2] = [cut(2, 0, 1), cut(1, 2, 1)];
+/// What a row has once for all heads and positions.
+const WHOLE_ROW: [Cut; 1] = [cut(2, 0, 1)];
+/// Tiles of a pair `[heads, tiles, other, 32]`.
+const PAIRS: [Cut; 2] = [cut(1, 0, 1), cut(0, 1, 1)];
+
+/// Turns `pair [i, j, heads]` to tiles or, with `out`, writes it from them.
+fn turn(r: &mut Recorder, pair: &View, tiles: &View, out: bool) {
+    let fields = UniformData::of(&[
+        ("n_i", pair.shape[0].into()),
+        ("n_j", pair.shape[1].into()),
+        ("heads", pair.shape[2].into()),
+        ("pi", (pair.strides[0] / LANES).into()),
+        ("pj", (pair.strides[1] / LANES).into()),
+        ("th", (tiles.strides[0] / LANES).into()),
+        ("tt", (tiles.strides[1] / LANES).into()),
+    ]);
+    let groups = [pair.shape[1].div_ceil(8), pair.shape[0].div_ceil(TILE), pair.groups()];
+    let by_pair = [cut(1, 0, TILE), cut(0, 1, 8)];
+    let by_tile = [cut(2, 0, LANES), cut(1, 1, 1), cut(0, 2, 8)];
+    let launch = Launch::new(shader!("evoformer/attention/tiles"), if out { "tiles_out" } else { "tiles_in" }, fields, groups);
+    r.launch(match out {
+        false => launch.read("pair", pair, &by_pair).write("tiles", tiles, &by_tile),
+        true => launch.write("pair", pair, &by_pair).read("tiles", tiles, &by_tile),
+    });
+}
+
+/// The bias `[i, j, heads]` as `[heads, tiles of i, j, 32]`.
+fn tiled(r: &mut Recorder, pair: &View) -> View {
+    let tiles = r.temp(&[pair.shape[2], pair.shape[0].div_ceil(TILE), pair.shape[1], TILE], pair.dtype);
+    turn(r, pair, &tiles, false);
+    tiles
+}
+
+/// Records the forward pass.
+pub(super) fn forward(op: &Attention, r: &mut Recorder, x: &Inputs<View>, y: &[View]) {
+    let n = Attention::extents(x);
+    let keep = op.keep(r, x);
+    let bias = x.bias.map(|pair| tiled(r, pair));
+    // What is not there is not read; the binding still names valid memory.
+    let (keep, keep_cuts) = keep.as_ref().map_or((x.q, &BY_TILE[..]), |keep| (keep, &WHOLE_ROW));
+    let (bias, bias_cuts) = bias.as_ref().map_or((x.q, &BY_TILE[..]), |bias| (bias, &PAIRS));
+    r.launch(
+        op.constants(&n, Launch::new(source(), "forward", op.uniform(x, 0), [n.q.div_ceil(TILE), n.h, n.b]))
+            .constant("GATE", f64::from(u8::from(op.gate)))
+            .read("q", x.q, &BY_TILE)
+            .read("k", x.k, &BY_ROW)
+            .read("v", x.v, &BY_ROW)
+            .read("keep", keep, keep_cuts)
+            .read("bias", bias, bias_cuts)
+            .read("gate", x.gate.unwrap_or(x.q), &BY_TILE)
+            .write("y", &y[0], &BY_TILE)
+            .write("stats", &y[1], &[cut(2, 0, 1), cut(1, 1, 1), cut(0, 2, TILE)])
+            .flops(2.0 * (n.b * n.h * n.q * n.k) as f64 * (x.q.width() + x.v.width()) as f64),
+    );
+}
+
+/// Records the gradient of the queries and, where it is wanted, that of the bias: the same workgroup holds a tile of both.
+pub(super) fn queries(c: &Common, r: &mut Recorder, dq: Option<&View>, dbias: Option<&View>) {
+    let bias = c.x.bias.map(|pair| tiled(r, pair));
+    let dq = dq.cloned().unwrap_or_else(|| r.temp(&c.x.q.shape, DType::F32));
+    // Without a gradient of the bias every row is a workgroup's own, and windows may cut between rows.
+    let Some(dbias) = dbias else { return query_rows(c, r, &dq, bias.as_ref(), None, false) };
+    let part = r.temp(&[c.n.h, c.n.q.div_ceil(TILE), c.n.k, TILE], DType::F32);
+    let step = c.rows_that_fit(r, c.n.k);
+    for from in (0..c.n.b).step_by(step) {
+        let rows = from..(from + step).min(c.n.b);
+        c.with_rows(rows.clone(), |some| query_rows(some, r, &dq.slice(0, rows), bias.as_ref(), Some(&part), from > 0));
+    }
+    turn(r, dbias, &part, true);
+}
+
+fn query_rows(c: &Common, r: &mut Recorder, dq: &View, bias: Option<&View>, part: Option<&View>, chain: bool) {
+    let n = &c.n;
+    let rows = if part.is_some() { n.b } else { 1 };
+    let (bias, bias_cuts) = bias.map_or((c.x.q, &BY_TILE[..]), |bias| (bias, &PAIRS));
+    let launch = c
+        .launch(source_backward(), "backward_q", c.uniform(0, rows, chain, [dq; 2]), [n.q.div_ceil(TILE), n.h, n.b.div_ceil(rows)])
+        .constant("DBIAS", f64::from(u8::from(part.is_some())));
+    // With all rows in one workgroup, nothing may be cut along them.
+    let along = |cuts: &'static [Cut]| if part.is_some() { &cuts[1..] } else { cuts };
+    let launch = launch
+        .read("q", c.x.q, along(&BY_TILE))
+        .read("k", c.x.k, along(&BY_ROW))
+        .read("v", c.x.v, along(&BY_ROW))
+        .read("go", &c.go, along(&BY_TILE))
+        .read("aux", &c.aux, along(&WHOLE_ROW))
+        .read("bias", bias, if c.x.bias.is_some() { bias_cuts } else { along(bias_cuts) })
+        .write("dq", dq, along(&BY_TILE));
+    // The binding of partial sums that nobody wants names memory that is there.
+    let launch = match part {
+        Some(part) => launch.write("part", part, &PAIRS),
+        None => launch.read("part", dq, &BY_TILE),
+    };
+    r.launch(launch.flops(c.flops(2, 1)));
+}
+
+/// Records the gradients of keys and values.
+pub(super) fn keys(c: &Common, r: &mut Recorder, dk: Option<&View>, dv: Option<&View>) {
+    let n = &c.n;
+    let bias = c.x.bias.map(|pair| tiled(r, &pair.permute(&[1, 0, 2])));
+    let (bias, bias_cuts) = bias.as_ref().map_or((c.x.k, &BY_TILE[..]), |bias| (bias, &PAIRS));
+    let dk = dk.cloned().unwrap_or_else(|| r.temp(&c.x.k.shape, DType::F32));
+    let dv = dv.cloned().unwrap_or_else(|| r.temp(&c.x.v.shape, DType::F32));
+    r.launch(
+        c.launch(source_backward(), "backward_kv", c.uniform(0, 1, false, [&dk, &dv]), [n.k.div_ceil(TILE), n.h, n.b])
+            .read("q", c.x.q, &BY_ROW)
+            .read("k", c.x.k, &BY_TILE)
+            .read("v", c.x.v, &BY_TILE)
+            .read("go", &c.go, &BY_ROW)
+            .read("aux", &c.aux, &WHOLE_ROW)
+            .read("bias", bias, bias_cuts)
+            .write("dk", &dk, &BY_TILE)
+            .write("dv", &dv, &BY_TILE)
+            .flops(c.flops(2, 2)),
+    );
+}
