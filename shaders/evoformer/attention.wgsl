@@ -101,13 +101,14 @@ fn gated(o: vec4<f32>, i: u32) -> vec4<f32> {
     return o;
 }
 
-// keep[b, j] = 1 where the mask is not zero; the mask may be any strided view.
+// keep[b, j] = 1 where the mask is not zero; the mask may be any strided view. A workgroup covers 2^shift groups of 64 >> shift rows.
 @compute @workgroup_size(64)
 fn mask_in(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = grid(wg);
-    let g = at.x * 64u + lane;
-    if g >= groups(p.n_k) { return; }
-    keep_st4(at.y * groups(p.n_k) + g, vec4<f32>(kept(at.y, g * 4u), kept(at.y, g * 4u + 1u), kept(at.y, g * 4u + 2u), kept(at.y, g * 4u + 3u)));
+    let g = (at.x << p.shift) + (lane & ((1u << p.shift) - 1u));
+    let b = at.y * (64u >> p.shift) + (lane >> p.shift);
+    if g >= groups(p.n_k) || b >= p.n_b { return; }
+    keep_st4(b * groups(p.n_k) + g, vec4<f32>(kept(b, g * 4u), kept(b, g * 4u + 1u), kept(b, g * 4u + 2u), kept(b, g * 4u + 3u)));
 }
 fn kept(b: u32, j: u32) -> f32 {
     if j >= p.n_k { return 0.0; }

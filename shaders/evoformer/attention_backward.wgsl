@@ -37,14 +37,15 @@ fn kept(b: u32, j: u32) -> vec4<bool> {
 }
 
 // delta = sum_c dy y  (y = sigmoid(gate) o, so that no o is needed);  dO = sigmoid(gate) dy;  dgate = dy y (1 - sigmoid(gate))
-// One invocation four queries of one row and head; with `chain` dgate is not wanted.
+// One invocation four queries of one row and head; with `chain` dgate is not wanted. A workgroup covers 2^shift groups of queries of
+// 64 >> shift rows.
 @compute @workgroup_size(64)
 fn prepare(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = grid(wg);
-    let g = at.x * 64u + lane;
-    if g >= groups(p.n_q) { return; }
+    let g = (at.x << p.shift) + (lane & ((1u << p.shift) - 1u));
     let h = at.y;
-    let b = at.z;
+    let b = at.z * (64u >> p.shift) + (lane >> p.shift);
+    if g >= groups(p.n_q) || b >= p.n_b { return; }
     var delta = vec4<f32>(0.0);
     for (var c = 0u; c < min(4u, p.n_q - g * 4u); c++) {
         let i = g * 4u + c;
@@ -69,10 +70,10 @@ fn prepare(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
 @compute @workgroup_size(64)
 fn prepare_mask(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = grid(wg);
-    let g = at.x * 64u + lane;
-    if g >= groups(p.n_k) { return; }
-    let kept = vec4<f32>(keep(at.y, g * 4u), keep(at.y, g * 4u + 1u), keep(at.y, g * 4u + 2u), keep(at.y, g * 4u + 3u));
-    aux_st4(aux_row(at.y, 2u * p.heads) + g, kept);
+    let g = (at.x << p.shift) + (lane & ((1u << p.shift) - 1u));
+    let b = at.y * (64u >> p.shift) + (lane >> p.shift);
+    if g >= groups(p.n_k) || b >= p.n_b { return; }
+    aux_st4(aux_row(b, 2u * p.heads) + g, vec4<f32>(keep(b, g * 4u), keep(b, g * 4u + 1u), keep(b, g * 4u + 2u), keep(b, g * 4u + 3u)));
 }
 fn keep(b: u32, j: u32) -> f32 {
     if j >= p.n_k { return 0.0; }

@@ -164,11 +164,13 @@ impl Attention {
         let mask = x.mask?;
         let n = Self::extents(x);
         let keep = r.temp(&[n.b, n.k], DType::F32);
-        r.launch(
-            Launch::new(source(), "mask_in", self.uniform(x, 0), [keep.groups().div_ceil(64), n.b, 1])
-                .read("mask", mask, &[cut(1, 0, 1)])
-                .write("keep", &keep, &[cut(1, 0, 1)]),
-        );
+        let (shift, rows) = group_shift(keep.groups());
+        let groups = [keep.groups().div_ceil(1 << shift), n.b.div_ceil(rows), 1];
+        r.launch(Launch::new(source(), "mask_in", self.uniform(x, shift), groups).read("mask", mask, &[cut(1, 0, rows)]).write(
+            "keep",
+            &keep,
+            &[cut(1, 0, rows)],
+        ));
         Some(keep)
     }
 
@@ -197,6 +199,12 @@ fn columns(r: &Recorder, pair: &View) -> Vec<std::ops::Range<usize>> {
     let limit = (r.traits.max_binding as usize).saturating_sub(1024);
     let step = (limit / (pair.strides[1] * pair.dtype.size()) / LANES * LANES).max(LANES);
     (0..pair.shape[1]).step_by(step).map(|at| at..(at + step).min(pair.shape[1])).collect()
+}
+
+/// Exponent of the groups of four that a workgroup of 64 covers of one row, and how many rows it covers.
+pub(super) fn group_shift(groups: usize) -> (usize, usize) {
+    let shift = (groups.next_power_of_two().trailing_zeros() as usize).min(6);
+    (shift, 64 >> shift)
 }
 
 /// Exponent of the queries that a workgroup of 64 covers; where there are fewer queries it covers several rows.

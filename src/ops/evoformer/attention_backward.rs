@@ -4,9 +4,10 @@
 
 use crate::gpu::recorder::{Launch, cut};
 use crate::gpu::shader::{Scalar, Source, UniformData};
+use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::Backward;
-use crate::ops::evoformer::attention::{Attention, Extents, Inputs, by_row_and_head, query_shift};
+use crate::ops::evoformer::attention::{Attention, Extents, Inputs, by_row_and_head, group_shift, query_shift};
 use crate::ops::evoformer::attention_subgroup;
 use crate::tensor::DType;
 
@@ -120,19 +121,21 @@ pub(super) fn record(op: &Attention, r: &mut Recorder, b: &Backward) {
 fn prepare(c: &Common, r: &mut Recorder, b: &Backward, dgate: Option<&View>) {
     let n = &c.n;
     let (dy, y, stats) = (b.dy0(), &b.y[0], &b.y[1]);
-    let spread = [cut(2, 0, 1), cut(0, 1, 256), cut(1, 2, 1)];
+    let (shift, rows) = group_shift(stats.groups());
+    let places = LANES << shift;
+    let spread = [cut(2, 0, rows), cut(0, 1, places), cut(1, 2, 1)];
     let gate = c.x.gate.unwrap_or(c.x.q);
     // An ungated output's gradient is dO itself: nothing is written there, and the bindings name memory that is there.
     let target = dgate.unwrap_or(&c.go);
-    let uniform = c.uniform(0, 1, dgate.is_none(), [target; 2]);
+    let uniform = c.uniform(shift, 1, dgate.is_none(), [target; 2]);
     let mut launch = c
-        .launch(source(), "prepare", uniform, [stats.groups().div_ceil(64), n.h, n.b])
+        .launch(source(), "prepare", uniform, [n.q.div_ceil(places), n.h, n.b.div_ceil(rows)])
         .constant("GATE", f64::from(u8::from(c.op.gate)))
         .read("y", y, &spread)
         .read("dy", dy, &spread)
         .read("gate", gate, &spread)
-        .read("stats", stats, &[cut(2, 0, 1), cut(0, 2, 256), cut(1, 1, 1)])
-        .write("aux", &c.aux, &[cut(2, 0, 1)]);
+        .read("stats", stats, &[cut(2, 0, rows), cut(0, 2, places), cut(1, 1, 1)])
+        .write("aux", &c.aux, &[cut(2, 0, rows)]);
     launch = if c.op.gate {
         launch.write("go", &c.go, &spread).write("dgate", target, &spread)
     } else {
@@ -140,9 +143,10 @@ fn prepare(c: &Common, r: &mut Recorder, b: &Backward, dgate: Option<&View>) {
     };
     r.launch(launch.flops(4.0 * dy.len() as f64));
     if let Some(mask) = c.x.mask {
-        let groups = [n.k.div_ceil(256), n.b, 1];
-        let launch = c.launch(source(), "prepare_mask", c.uniform(0, 1, false, [target; 2]), groups);
-        r.launch(launch.read("mask", mask, &[cut(1, 0, 1)]).write("aux", &c.aux, &[cut(1, 0, 1)]));
+        let (shift, rows) = group_shift(n.k.div_ceil(LANES));
+        let groups = [n.k.div_ceil(LANES << shift), n.b.div_ceil(rows), 1];
+        let launch = c.launch(source(), "prepare_mask", c.uniform(shift, 1, false, [target; 2]), groups);
+        r.launch(launch.read("mask", mask, &[cut(1, 0, rows)]).write("aux", &c.aux, &[cut(1, 0, rows)]));
     }
 }
 
