@@ -125,6 +125,11 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    /// Whether any list reads the input `name`.
+    pub fn takes(&self, name: &str) -> bool {
+        self.inputs.contains_key(name)
+    }
+
     /// Dispatches and clears of one replay.
     pub fn dispatches(&self) -> usize {
         self.program.len()

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::structure::StructureConfig;
+
 /// The whole network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +24,57 @@ pub struct Config {
     pub extra: BlockConfig,
     /// Templates; models 3 to 5 have none.
     pub template: Option<TemplateConfig>,
+    /// The structure module.
+    pub structure: StructureConfig,
+    /// The heads.
+    pub heads: HeadsConfig,
+}
+
+/// The heads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeadsConfig {
+    /// Bins of the distogram.
+    pub distogram_bins: usize,
+    /// First and last edge of the distogram's bins, Angstrom.
+    pub distogram_edges: [f32; 2],
+    /// Kinds of residue that the masked-MSA head tells apart.
+    pub masked_msa_classes: usize,
+    /// Channels of the pLDDT head.
+    pub plddt_channels: usize,
+    /// Bins of pLDDT.
+    pub plddt_bins: usize,
+    /// The predicted aligned error; only the `_ptm` models have it.
+    pub pae: Option<PaeConfig>,
+}
+
+impl Default for HeadsConfig {
+    fn default() -> Self {
+        Self {
+            distogram_bins: 64,
+            distogram_edges: [2.3125, 21.6875],
+            masked_msa_classes: 23,
+            plddt_channels: 128,
+            plddt_bins: 50,
+            pae: None,
+        }
+    }
+}
+
+/// The head of the predicted aligned error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PaeConfig {
+    /// Bins.
+    pub bins: usize,
+    /// The last edge, Angstrom.
+    pub last_edge: f32,
+}
+
+impl Default for PaeConfig {
+    fn default() -> Self {
+        Self { bins: 64, last_edge: 31.0 }
+    }
 }
 
 /// The template embedder.

@@ -1,6 +1,7 @@
 //! What the network reads of an example, as handles on a graph's inputs. Names and shapes are AlphaFold's.
 
 use crate::graph::{Graph, Tensor};
+use crate::model::structure::Residues;
 use crate::tensor::DType;
 
 /// Extents of an example's features.
@@ -66,11 +67,28 @@ pub struct Templates<'g> {
     pub any: Tensor<'g>,
 }
 
+/// The input that holds the feature `name` of member `member` of an ensemble: AlphaFold's name for the first.
+pub fn member_name(name: &str, member: usize) -> String {
+    if member == 0 { name.into() } else { format!("{name}/{member}") }
+}
+
+/// The inputs that the structure module reads, under AlphaFold's names, beside those of the first member.
+pub fn residues<'g>(graph: &'g Graph, f: &Features<'g>) -> Residues<'g> {
+    let n = f.aatype.shape()[0];
+    Residues {
+        aatype: f.aatype,
+        seq_mask: f.seq_mask,
+        residx_atom37_to_atom14: graph.input("residx_atom37_to_atom14", &[n, 37], DType::I32, false),
+        atom37_atom_exists: graph.input("atom37_atom_exists", &[n, 37], DType::F32, false),
+    }
+}
+
 impl<'g> Features<'g> {
-    /// The inputs of `graph` under AlphaFold's names; `grads` names those whose gradients are asked for.
-    pub fn inputs(graph: &'g Graph, e: Extents, grads: &dyn Fn(&str) -> bool) -> Self {
-        let f32 = |name: &str, shape: &[usize]| graph.input(name, shape, DType::F32, grads(name));
-        let i32 = |name: &str, shape: &[usize]| graph.input(name, shape, DType::I32, false);
+    /// The inputs of `graph` for member `member` of an ensemble, under the names that [`member_name`] gives; `grads` says which gradients are
+    /// asked for.
+    pub fn inputs(graph: &'g Graph, e: Extents, member: usize, grads: &dyn Fn(&str) -> bool) -> Self {
+        let f32 = |name: &str, shape: &[usize]| graph.input(&member_name(name, member), shape, DType::F32, grads(name));
+        let i32 = |name: &str, shape: &[usize]| graph.input(&member_name(name, member), shape, DType::I32, false);
         let (n, s, x, t) = (e.n_res, e.n_clust, e.n_extra, e.n_templ);
         Self {
             aatype: i32("aatype", &[n]),
@@ -83,17 +101,17 @@ impl<'g> Features<'g> {
             extra_has_deletion: f32("extra_has_deletion", &[x, n]),
             extra_deletion_value: f32("extra_deletion_value", &[x, n]),
             extra_msa_mask: f32("extra_msa_mask", &[x, n]),
-            templates: (t > 0).then(|| Templates::inputs(graph, n, t)),
+            templates: (t > 0).then(|| Templates::inputs(graph, n, t, member)),
         }
     }
 }
 
 impl<'g> Templates<'g> {
     /// The inputs of `graph` under AlphaFold's names, and ours for what the host derives from them.
-    pub fn inputs(graph: &'g Graph, n: usize, t: usize) -> Self {
-        let f32 = |name: &str, shape: &[usize]| graph.input(name, shape, DType::F32, false);
+    pub fn inputs(graph: &'g Graph, n: usize, t: usize, member: usize) -> Self {
+        let f32 = |name: &str, shape: &[usize]| graph.input(&member_name(name, member), shape, DType::F32, false);
         Self {
-            aatype: graph.input("template_aatype", &[t, n], DType::I32, false),
+            aatype: graph.input(&member_name("template_aatype", member), &[t, n], DType::I32, false),
             pseudo_beta: f32("template_pseudo_beta", &[t, n, 3]),
             pseudo_beta_mask: f32("template_pseudo_beta_mask", &[t, n]),
             all_atom_positions: f32("template_all_atom_positions", &[t, n, 37, 3]),

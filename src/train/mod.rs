@@ -6,6 +6,7 @@ pub mod chart;
 pub mod checkpoint;
 pub mod config;
 pub mod events;
+pub mod labels;
 pub mod log;
 pub mod optimizer;
 pub mod presets;

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::model::config::{BlockConfig, Config, TemplateConfig};
+use crate::loss::total::Weights;
+use crate::model::config::{BlockConfig, Config, HeadsConfig, PaeConfig, TemplateConfig};
+use crate::model::structure::StructureConfig;
 use crate::verify::golden::Golden;
 
 /// A part of a case's configuration.
@@ -89,5 +91,62 @@ pub fn trunk(part: Part) -> Result<Config> {
         extra: BlockConfig { blocks: part.size("extra_msa_stack_num_block")?, ..evoformer.clone() },
         evoformer,
         template: if with_templates { Some(template(part.child("template")?)?) } else { None },
+        structure: StructureConfig::default(),
+        heads: HeadsConfig::default(),
+    })
+}
+
+/// The whole network: its trunk and its heads.
+pub fn model(part: Part) -> Result<Config> {
+    let heads = part.child("heads")?;
+    let (s, plddt, distogram) = (heads.child("structure_module")?, heads.child("predicted_lddt")?, heads.child("distogram")?);
+    let sidechain = s.child("sidechain")?;
+    let pae = |h: Part| -> Result<PaeConfig> { Ok(PaeConfig { bins: h.size("num_bins")?, last_edge: h.number("max_error_bin")? as f32 }) };
+    let weighted = |h: &Part| h.number("weight").is_ok_and(|w| w != 0.0);
+    Ok(Config {
+        structure: StructureConfig {
+            layers: s.size("num_layer")?,
+            heads: s.size("num_head")?,
+            scalar_qk: s.size("num_scalar_qk")?,
+            scalar_v: s.size("num_scalar_v")?,
+            point_qk: s.size("num_point_qk")?,
+            point_v: s.size("num_point_v")?,
+            channels: s.size("num_channel")?,
+            transition_layers: s.size("num_layer_in_transition")?,
+            sidechain_channels: sidechain.size("num_channel")?,
+            sidechain_blocks: sidechain.size("num_residual_block")?,
+            position_scale: s.number("position_scale")? as f32,
+            ..StructureConfig::default()
+        },
+        heads: HeadsConfig {
+            distogram_bins: distogram.size("num_bins")?,
+            distogram_edges: [distogram.number("first_break")? as f32, distogram.number("last_break")? as f32],
+            masked_msa_classes: heads.child("masked_msa")?.size("num_output")?,
+            plddt_channels: plddt.size("num_channels")?,
+            plddt_bins: plddt.size("num_bins")?,
+            pae: heads.child("predicted_aligned_error").ok().filter(weighted).map(pae).transpose()?,
+        },
+        ..trunk(part.child("embeddings_and_evoformer")?)?
+    })
+}
+
+/// The weights of all losses. The lengths at which FAPE clamps and counts, and what violates, are AlphaFold's in every case.
+pub fn loss(part: Part) -> Result<Weights> {
+    let heads = part.child("heads")?;
+    let weight = |name: &str| heads.child(name)?.number("weight");
+    let s = heads.child("structure_module")?;
+    let side = s.child("sidechain")?.number("weight_frac")?;
+    Ok(Weights {
+        fape: 1.0 - side,
+        sidechain_fape: side,
+        chi: s.number("chi_weight")?,
+        angle_norm: s.number("angle_norm_weight")?,
+        distogram: weight("distogram")?,
+        masked_msa: weight("masked_msa")?,
+        plddt: weight("predicted_lddt")?,
+        experimentally_resolved: weight("experimentally_resolved")?,
+        violations: s.number("structural_violation_loss_weight")?,
+        predicted_aligned_error: weight("predicted_aligned_error").unwrap_or(0.0),
+        by_sqrt_length: false,
     })
 }

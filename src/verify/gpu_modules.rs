@@ -132,7 +132,7 @@ pub(super) fn drive(context: &Context, case: &Golden, body: impl for<'g> FnOnce(
 }
 
 /// The case's parameters: stored, or made from their names.
-fn official(case: &Golden, params: &Params) -> Result<BTreeMap<String, HostTensor>> {
+pub(super) fn official(case: &Golden, params: &Params) -> Result<BTreeMap<String, HostTensor>> {
     if case.meta.get("params").is_some_and(|p| p == "hash") {
         return Ok(params.official().iter().map(|(name, shape)| (name.clone(), hashed::tensor(name, shape))).collect());
     }

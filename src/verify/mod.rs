@@ -23,6 +23,7 @@ mod gpu_attention;
 pub mod gpu_evoformer;
 pub mod gpu_losses;
 pub mod gpu_losses_basic;
+pub mod gpu_model;
 pub mod gpu_modules;
 pub mod gpu_outer;
 pub mod gpu_structure;
@@ -67,6 +68,7 @@ pub const RUNNERS: &[Runner] = &[
     gpu_outer::run,
     gpu_losses::run,
     gpu_evoformer::run,
+    gpu_model::run,
     gpu_modules::run,
     |_, case| data::run(case),
     |_, case| templates::run(case),

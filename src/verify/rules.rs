@@ -40,6 +40,8 @@ ref_err     AlphaFold's own float32 error on that tensor, from the case's metada
 zeros       gradients listed as `analytic_zero` or `zero_grads` are compared absolutely: {ZERO:e} of the case's largest gradient. So are
             those that a case without measured errors does not list, but whose reference lies below {NOISE:e} of that largest gradient.
 trajectories  tensors [step, example] are compared step by step, each with AlphaFold's own error at that step (`ref_err_per_step`).
+measures    cases of full size hold, for every parameter, the norm of its gradient and the product of both instead of gradients. Either is
+            compared relatively: max({MODEL:e}, {FLOORS} times AlphaFold's own error of it); a norm below {ZERO:e} of the largest, absolutely.
 not compared  a tensor whose tolerance would exceed {LARGEST:e}. It is named and never counted as passed.
 A tensor fails that is missing, of another shape or type, or has a value that is not finite.
 A case fails in which nothing was compared, or whose module this version does not know (`unknown`).
@@ -111,6 +113,37 @@ pub fn compare(case: &Golden, got: &Outputs) -> Result<Vec<Compared>> {
         for (key, reference) in strings {
             let differs = got.strings.get(&key) != Some(&reference);
             all.push(Compared::new(&format!("string:{key}"), f64::from(u8::from(differs)), 0.0));
+        }
+    }
+    all.extend(measures(case, got)?);
+    Ok(all)
+}
+
+/// Norms of gradients and their products with the parameters, of cases that hold these alone.
+fn measures(case: &Golden, got: &Outputs) -> Result<Vec<Compared>> {
+    let mut all = Vec::new();
+    for (i, (key, floors)) in [("gparam_norms", "gparam_norm_rel_err"), ("gparam_dot_param", "gparam_dot_rel_err")].into_iter().enumerate()
+    {
+        let (references, floors) = (case.json(key)?, case.json(floors)?);
+        let norms = case.json("gparam_norms")?;
+        let largest = norms.as_object().into_iter().flatten().filter_map(|(_, n)| n.as_f64()).fold(0.0, f64::max);
+        for (name, reference) in references.as_object().into_iter().flatten() {
+            let label = format!("{key}:{name}");
+            let reference = reference.as_f64().unwrap_or(f64::NAN);
+            // A gradient that is rounding noise has neither a norm nor a product that says anything but that it is small.
+            let zero = norms[name].as_f64().unwrap_or(0.0) < ZERO * largest;
+            let floor = floors[name].as_f64().unwrap_or(0.0);
+            let tolerance = if zero { ZERO * largest } else { f64::max(MODEL, FLOORS * floor) };
+            let Some(ours) = got.measures.get(name).map(|m| m[i]) else {
+                all.push(Compared::failed(&label, tolerance, "was not made".into()));
+                continue;
+            };
+            let error = (ours - reference).abs() / if zero { 1.0 } else { reference.abs() };
+            all.push(match (error.is_finite(), !zero && tolerance > LARGEST) {
+                (false, _) => Compared::failed(&label, tolerance, format!("is not finite: {ours} for {reference}")),
+                (_, true) => Compared { name: label, error: Some(error), tolerance, verdict: Verdict::NotCompared, why: None },
+                _ => Compared::new(&label, error, tolerance),
+            });
         }
     }
     Ok(all)

@@ -3,7 +3,7 @@
 use crate::gpu::recorder::Launch;
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::{Recorder, View};
-use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::op::{Array, Backward, Needs, Op, Spec, Update};
 use crate::ops::axes::{walk, walk_rows};
 
 fn source() -> &'static Source {
@@ -108,5 +108,25 @@ impl Op for Copy {
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {
         vec![x[0].clone()]
+    }
+}
+
+/// `state [..], value [..]`: the state becomes the value, in whatever each is stored.
+impl Update for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn writes(&self) -> u32 {
+        0b1
+    }
+
+    fn record(&self, r: &mut Recorder, x: &[View]) {
+        assert_eq!(x[0].shape, x[1].shape, "a state becomes a value of its own shape");
+        copy(r, &x[0], &x[1]);
+    }
+
+    fn reference(&self, x: &mut [Array]) {
+        x[0].data = x[1].data.clone();
     }
 }
