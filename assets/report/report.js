@@ -211,7 +211,7 @@
     [...at("ranks").children].forEach((b, i) => b.setAttribute("aria-pressed", String(i === rank)));
     const r = data.ranks[rank];
     at("about").textContent =
-      `Rank ${rank} of ${data.ranks.length} (by ${data.rankedBy === "ptm" ? "pTM" : "pLDDT"}): ${r.model}, seed ${r.seed}. ` +
+      `Rank ${rank} of ${data.count} (by ${data.rankedBy === "ptm" ? "pTM" : "pLDDT"}): ${r.model}, seed ${r.seed}. ` +
       `${n} residues, mean pLDDT ${fixed(r.mean, 1)}${r.ptm === null ? "" : `, pTM ${fixed(r.ptm, 3)}`}.`;
     const v = r.violations;
     at("violations").textContent =
@@ -286,6 +286,7 @@
 
   at("title").textContent = data.title;
   at("footer").textContent = `${data.software}; AlphaFold 2 (Jumper et al. 2021). Viewer: 3Dmol.js (Rego and Koes 2015). This page needs no network.`;
+  if (data.count > data.ranks.length) at("footer").textContent += ` The first ${data.ranks.length} of ${data.count} ranks are shown.`;
   data.ranks.forEach((rank, i) => {
     const button = make("button", `${i}: ${rank.label} · ${rank.mean.toFixed(1)}`);
     button.type = "button";

@@ -155,7 +155,10 @@ fn one(target: &Target, models: &[Model], options: &Options, network: &mut Run, 
         return Ok((State::Reused, best));
     }
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-    clear(&folder, &target.name)?;
+    // A folder without a record may hold anything of the user's.
+    if options.overwrite || folder.join(RECORD).exists() {
+        clear(&folder, &target.name)?;
+    }
     text::write_whole(folder.join(RECORD), output::pretty(&record).as_bytes())?;
 
     let (mut all, mut files) = (Vec::new(), Vec::new());

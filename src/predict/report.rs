@@ -19,17 +19,19 @@ const BODY: &str = include_str!("../../assets/report/body.html");
 const LARGEST: usize = 1024;
 /// Errors are kept in steps of 1/8 Angstrom: 31.75 are 254.
 const STEPS: f64 = 8.0;
+/// Ranks in the page; a page of many long ones would not open.
+const MOST_RANKS: usize = 10;
 /// Longest header that the page shows.
 const LONGEST_TITLE: usize = 300;
 
 /// The page.
 pub fn page(f: &Finished) -> String {
     let title: String = f.title.chars().take(LONGEST_TITLE).collect();
-    let ranks: Vec<Value> = f.ranked.iter().map(|s| rank(f, s)).collect();
+    let ranks: Vec<Value> = f.ranked.iter().take(MOST_RANKS).map(|s| rank(f, s)).collect();
     let data = json!({
         "name": f.name, "title": title, "software": format!("anyfold {}", env!("CARGO_PKG_VERSION")), "rankedBy": f.rank_by,
         "sequence": f.ranked.first().map_or("", |s| s.chain.sequence.as_str()),
-        "ranks": ranks, "coverage": f.coverage.map(coverage),
+        "ranks": ranks, "count": f.ranked.len(), "coverage": f.coverage.map(coverage),
     });
     let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; \
                   worker-src blob:; form-action 'none'; base-uri 'none'";

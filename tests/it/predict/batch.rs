@@ -179,6 +179,11 @@ fn results_of_others_are_not_touched_unless_asked() {
     assert!(out.join("q/ranked_2.pdb").exists());
     assert!(failure(&go(&["model_1"], false)).contains("other inputs, parameters or options"));
     assert!(out.join("q/ranked_2.pdb").exists());
+    std::fs::create_dir(out.join("own")).unwrap();
+    std::fs::write(out.join("own/pae_of_mine.json"), "mine").unwrap();
+    std::fs::write(&input, ">own\nMKTAYIAKQR\n").unwrap();
+    assert_eq!((go(&["model_1"], false).state, out.join("own/pae_of_mine.json").exists()), (State::Done, true));
+    std::fs::write(&input, ">q\nMKTAYIAKQR\n").unwrap();
     assert_eq!(go(&["model_1"], true).state, State::Done);
     // No rank of the larger run stays beside the one rank of this.
     assert!(out.join("q/ranked_0.pdb").exists() && !out.join("q/ranked_1.pdb").exists() && !out.join("q/ranked_2.pdb").exists());
