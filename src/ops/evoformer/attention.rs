@@ -3,12 +3,14 @@
 //! Algorithm 7 MSARowAttentionWithPairBias lines 4-6, Algorithm 8, Algorithms 13 and 14, Algorithm 17 are all this operation on differently
 //! permuted views.
 
+pub(super) mod subgroup;
+
 use crate::gpu::recorder::{Cut, Launch, cut};
 use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::evoformer::{attention_backward, attention_subgroup};
+use crate::ops::evoformer::attention_backward;
 use crate::tensor::DType;
 
 fn source() -> &'static Source {
@@ -251,8 +253,8 @@ impl Op for Attention {
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let x = self.inputs(x);
         let n = Self::extents(&x);
-        if attention_subgroup::suits(r, n.q) {
-            return attention_subgroup::forward(self, r, &x, y);
+        if subgroup::suits(r, n.q) {
+            return subgroup::forward(self, r, &x, y);
         }
         let (keep, bias) = (self.keep(r, &x), self.bias(r, &x, false));
         let shift = query_shift(n.q);

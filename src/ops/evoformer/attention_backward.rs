@@ -7,8 +7,8 @@ use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::Backward;
+use crate::ops::evoformer::attention::subgroup;
 use crate::ops::evoformer::attention::{Attention, Extents, Inputs, by_row_and_head, group_shift, query_shift};
-use crate::ops::evoformer::attention_subgroup;
 use crate::tensor::DType;
 
 fn source() -> &'static Source {
@@ -104,15 +104,15 @@ pub(super) fn record(op: &Attention, r: &mut Recorder, b: &Backward) {
     let of = |i: Option<usize>| i.and_then(|i| b.dx[i].as_ref());
     let [_, bias, gate] = op.places();
     prepare(&common, r, b, of(gate));
-    if attention_subgroup::suits(r, n.q) && (b.dx[0].is_some() || of(bias).is_some()) {
-        attention_subgroup::queries(&common, r, of(Some(0)), of(bias));
+    if subgroup::suits(r, n.q) && (b.dx[0].is_some() || of(bias).is_some()) {
+        subgroup::queries(&common, r, of(Some(0)), of(bias));
     } else {
         of(Some(0)).into_iter().for_each(|dq| queries(&common, r, dq));
         of(bias).into_iter().for_each(|dbias| pair_bias(&common, r, dbias));
     }
     match (of(Some(1)), of(Some(2))) {
         (None, None) => {}
-        (dk, dv) if attention_subgroup::suits(r, n.k) => attention_subgroup::keys(&common, r, dk, dv),
+        (dk, dv) if subgroup::suits(r, n.k) => subgroup::keys(&common, r, dk, dv),
         (dk, dv) => keys(&common, r, dk, dv),
     }
 }

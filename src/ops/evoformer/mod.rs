@@ -2,7 +2,6 @@
 
 pub mod attention;
 mod attention_backward;
-mod attention_subgroup;
 pub mod distance_bins;
 pub mod extra_msa_feat;
 pub mod gated;
