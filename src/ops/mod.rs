@@ -5,8 +5,10 @@
 /// Embeds a shader file by its stem; a missing file does not compile.
 macro_rules! shader {
     ($stem:literal) => {{
-        static SOURCE: crate::gpu::shader::Source =
-            crate::gpu::shader::Source { name: $stem, text: include_str!(concat!("../../../shaders/", $stem, ".wgsl")) };
+        static SOURCE: crate::gpu::shader::Source = crate::gpu::shader::Source {
+            name: $stem,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $stem, ".wgsl")),
+        };
         &SOURCE
     }};
 }

@@ -24,7 +24,7 @@ fn source_backward() -> &'static Source {
 }
 
 /// Whether these kernels suit the device and `n` positions.
-pub(super) fn suits(r: &Recorder, n: usize) -> bool {
+pub(in crate::ops::evoformer) fn suits(r: &Recorder, n: usize) -> bool {
     r.traits.family == Family::Subgroup && n >= ENOUGH
 }
 
@@ -66,7 +66,7 @@ fn tiled(r: &mut Recorder, pair: &View) -> View {
 }
 
 /// Records the forward pass.
-pub(super) fn forward(op: &Attention, r: &mut Recorder, x: &Inputs<View>, y: &[View]) {
+pub(in crate::ops::evoformer) fn forward(op: &Attention, r: &mut Recorder, x: &Inputs<View>, y: &[View]) {
     let n = Attention::extents(x);
     let keep = op.keep(r, x);
     let bias = x.bias.map(|pair| tiled(r, pair));
@@ -89,7 +89,7 @@ pub(super) fn forward(op: &Attention, r: &mut Recorder, x: &Inputs<View>, y: &[V
 }
 
 /// Records the gradient of the queries and, where it is wanted, that of the bias: the same workgroup holds a tile of both.
-pub(super) fn queries(c: &Common, r: &mut Recorder, dq: Option<&View>, dbias: Option<&View>) {
+pub(in crate::ops::evoformer) fn queries(c: &Common, r: &mut Recorder, dq: Option<&View>, dbias: Option<&View>) {
     let bias = c.x.bias.map(|pair| tiled(r, pair));
     let dq = dq.cloned().unwrap_or_else(|| r.temp(&c.x.q.shape, DType::F32));
     // Without a gradient of the bias every row is a workgroup's own, and windows may cut between rows.
@@ -129,7 +129,7 @@ fn query_rows(c: &Common, r: &mut Recorder, dq: &View, bias: Option<&View>, part
 }
 
 /// Records the gradients of keys and values.
-pub(super) fn keys(c: &Common, r: &mut Recorder, dk: Option<&View>, dv: Option<&View>) {
+pub(in crate::ops::evoformer) fn keys(c: &Common, r: &mut Recorder, dk: Option<&View>, dv: Option<&View>) {
     let n = &c.n;
     let bias = c.x.bias.map(|pair| tiled(r, &pair.permute(&[1, 0, 2])));
     let (bias, bias_cuts) = bias.as_ref().map_or((c.x.k, &BY_TILE[..]), |bias| (bias, &PAIRS));
