@@ -90,10 +90,10 @@ pub fn losses<'g>(p: &Prediction<'g>, t: &Labels<'g>, exists: Tensor<'g>, model:
         let s = &p.structure;
         let atoms = Atoms {
             traj: s.traj,
-            frames: s.sidechains.last().expect("at least one layer").frames,
+            frames: s.frames,
             positions: s.atom14_positions,
-            angles: s.angles,
-            unnormalized_angles: s.unnormalized_angles,
+            angles: s.sidechains.angles,
+            unnormalized_angles: s.sidechains.unnormalized_angles,
         };
         let (distogram, true_square) = distogram::distogram(p.distogram, t.pseudo_beta, t.pseudo_beta_mask, model.heads.distogram_edges);
         let terms = Terms {

@@ -7,8 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::graph::run::Session;
 use crate::loss::resolution_weight;
-use crate::loss::structure::compute_renamed_ground_truth;
-use crate::loss::violation::{Atoms, Tolerances, Violations, find_structural_violations, violation_metrics};
+use crate::loss::violation::{Metrics, Violations};
 use crate::model::alphafold::previous_shapes;
 use crate::model::features::{Extents, member_name};
 use crate::model::network::{Network, Pass};
@@ -59,7 +58,7 @@ fn alphafold(context: &Context, case: &Golden) -> Result<Outputs> {
     let pass = network.pass(&last, plan.extents, plan.members, None, &wants);
     let labels = Labels::inputs(&last, &pass.ensemble[0]);
     let found = losses(&pass.prediction, &labels, pass.residues.atom37_atom_exists, &network.config, &weights);
-    let named = outputs(&pass, &labels, &found, &weights);
+    let named = outputs(&pass, &labels, &found);
     named.iter().for_each(|(name, tensor)| last.output(&format!("out:{name}"), *tensor));
     last.backward(&[(found.total, None)]);
 
@@ -106,15 +105,11 @@ fn feed(session: &Session, case: &Golden, plan: &Plan, r: usize) -> Result<()> {
     Ok(())
 }
 
-fn outputs<'g>(pass: &Pass<'g>, labels: &Labels<'g>, l: &Losses<'g>, weights: &crate::loss::total::Weights) -> Named<'g> {
+fn outputs<'g>(pass: &Pass<'g>, labels: &Labels<'g>, l: &Losses<'g>) -> Named<'g> {
     let (p, t) = (&pass.prediction, &l.terms);
     let (r, s) = (&p.representations, &p.structure);
-    let all = |part: fn(&crate::model::structure::Sidechains<'g>) -> Tensor<'g>| {
-        crate::model::structure::stack(&s.sidechains.iter().map(part).collect::<Vec<_>>())
-    };
     let graph = p.distogram.graph();
     let last = s.traj.shape()[0] - 1;
-    let renamed = compute_renamed_ground_truth(s.atom14_positions, &labels.structure.atoms);
     let mut out: Vec<(&str, Tensor<'g>)> = vec![
         ("representations/msa", r.msa),
         ("representations/msa_first_row", r.msa_first_row),
@@ -134,37 +129,31 @@ fn outputs<'g>(pass: &Pass<'g>, labels: &Labels<'g>, l: &Losses<'g>, weights: &c
         ("structure_module/sidechain_fape", t.structure.sidechain_fape),
         ("structure_module/chi_loss", t.structure.chi_loss),
         ("structure_module/angle_norm_loss", t.structure.angle_norm_loss),
-        ("structure_module/alt_naming_is_better", t.structure.alt_naming_is_better),
-        ("structure_module/renamed_atom14_gt_positions", renamed.positions),
-        ("structure_module/renamed_atom14_gt_exists", renamed.exists),
+        ("structure_module/alt_naming_is_better", t.structure.renamed.alt_naming_is_better),
+        ("structure_module/renamed_atom14_gt_positions", t.structure.renamed.positions),
+        ("structure_module/renamed_atom14_gt_exists", t.structure.renamed.exists),
         ("structure_module/final_affines", s.traj.slice(0, last..last + 1).reshape(&s.traj.shape()[1..])),
         ("structure_module/final_atom14_positions", s.atom14_positions),
         ("structure_module/final_atom_positions", s.atom37_positions),
         ("structure_module/final_atom14_mask", labels.structure.atom14_atom_exists),
         ("structure_module/final_atom_mask", pass.residues.atom37_atom_exists),
         ("structure_module/traj", s.traj),
-        ("structure_module/sidechains/angles_sin_cos", s.angles),
-        ("structure_module/sidechains/unnormalized_angles_sin_cos", s.unnormalized_angles),
-        ("structure_module/sidechains/atom_pos", all(|c| c.positions)),
-        ("structure_module/sidechains/frames", all(|c| c.frames)),
+        ("structure_module/sidechains/angles_sin_cos", s.sidechains.angles),
+        ("structure_module/sidechains/unnormalized_angles_sin_cos", s.sidechains.unnormalized_angles),
+        ("structure_module/sidechains/atom_pos", s.sidechains.positions),
+        ("structure_module/sidechains/frames", s.sidechains.frames),
         ("total_loss", l.total),
     ];
     out.extend(t.experimentally_resolved.map(|x| ("experimentally_resolved/loss", x)));
     out.extend(p.pae.map(|x| ("predicted_aligned_error/logits", x)));
     out.extend(t.predicted_aligned_error.map(|x| ("predicted_aligned_error/loss", x)));
-    let truth = &labels.structure;
-    let atoms =
-        Atoms { positions: s.atom14_positions, exists: truth.atom14_atom_exists, aatype: truth.aatype, residue_index: truth.residue_index };
     let mut named: Named<'g> = out.into_iter().map(|(n, x)| (n.to_string(), x)).collect();
-    if weights.violations != 0.0 {
-        named.extend(violations(&find_structural_violations(Tolerances::default(), atoms), truth.seq_mask));
-    }
+    named.extend(t.structure.violations.iter().flat_map(|(v, m)| violations(v, m)));
     named
 }
 
 /// The violations of a prediction and their metrics.
-fn violations<'g>(v: &Violations<'g>, seq_mask: Tensor<'g>) -> Named<'g> {
-    let m = violation_metrics(v, seq_mask);
+fn violations<'g>(v: &Violations<'g>, m: &Metrics<'g>) -> Named<'g> {
     let bond = |i: usize| v.bonds.slice(0, i..i + 1).reshape(&[1]);
     let share = |i: usize| m.shares.slice(0, i..i + 1).reshape(&[1]);
     [
