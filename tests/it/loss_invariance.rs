@@ -1,5 +1,5 @@
 //! What the structural losses must not notice, and what they must: a real structure, with noise, as its own prediction; moved as a whole,
-//! padded, mirrored.
+//! padded, mirrored. And their golden cases that the repository holds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,13 +10,16 @@ use anyfold::gpu::program::Cache;
 use anyfold::graph::Graph;
 use anyfold::graph::run::Session;
 use anyfold::io;
-use anyfold::loss::structure::{AtomTruth, Prediction, StructureLossConfig, StructureTruth, structure_module_loss};
+use anyfold::loss::structure::{AtomTruth, Prediction, StructureTruth, structure_module_loss};
+use anyfold::loss::total::{Terms, Weights, total};
 use anyfold::ops;
 use anyfold::protein::rigid::{Rigid, quat_to_rot};
 use anyfold::protein::tables::TABLES;
 use anyfold::protein::truth::{GroundTruth, ground_truth};
 use anyfold::protein::{Mask37, Positions37};
 use anyfold::tensor::{DType, HostTensor};
+use anyfold::verify::report::Outcome;
+use anyfold::verify::{Context, run_file};
 use glam::DVec3;
 
 /// Residues that are looked at, and layers of the trajectory.
@@ -105,13 +108,18 @@ fn inputs(pred: &Chain, truth: &Chain, pad: usize) -> BTreeMap<&'static str, Hos
         ("chi_angles", put(t.chi_angles.as_flattened(), &[4])),
         ("chi_mask", put(t.chi_mask.as_flattened(), &[4])),
         ("use_clamped_fape", HostTensor::f32(&[1], vec![0.9])),
+        ("distogram", HostTensor::f32(&[1], vec![3.0])),
+        ("masked_msa", HostTensor::f32(&[1], vec![1.5])),
+        ("plddt", HostTensor::f32(&[1], vec![4.0])),
+        ("experimentally_resolved", HostTensor::f32(&[1], vec![0.6])),
+        ("predicted_aligned_error", HostTensor::f32(&[1], vec![2.5])),
     ])
 }
 
-const TERMS: [&str; 6] = ["loss", "fape", "sidechain_fape", "chi_loss", "angle_norm_loss", "violation"];
+const TERMS: [&str; 7] = ["loss", "fape", "sidechain_fape", "chi_loss", "angle_norm_loss", "violation", "total"];
 
 /// The terms of the loss of `pred` against `truth`, by [`TERMS`].
-fn losses(gpu: &Gpu, cache: &Cache, pred: &Chain, truth: &Chain, pad: usize) -> [f32; 6] {
+fn losses(gpu: &Gpu, cache: &Cache, pred: &Chain, truth: &Chain, pad: usize) -> [f32; 7] {
     let values = inputs(pred, truth, pad);
     let graph: Graph = ops::graph(DType::F32, 1);
     let input = |name: &str| {
@@ -148,9 +156,19 @@ fn losses(gpu: &Gpu, cache: &Cache, pred: &Chain, truth: &Chain, pad: usize) -> 
         chi_mask: input("chi_mask"),
         use_clamped_fape: input("use_clamped_fape"),
     };
-    let y = structure_module_loss(&StructureLossConfig { violation: 1.0, ..StructureLossConfig::default() }, prediction, &target);
+    let weights = Weights::fine_tuning();
+    let y = structure_module_loss(&weights.structure(), prediction, &target);
     let violation = y.violation.expect("violations have a weight");
-    let terms = [y.loss, y.fape, y.sidechain_fape, y.chi_loss, y.angle_norm_loss, violation];
+    let terms = Terms {
+        structure: y,
+        distogram: input("distogram"),
+        masked_msa: input("masked_msa"),
+        plddt: input("plddt"),
+        experimentally_resolved: Some(input("experimentally_resolved")),
+        predicted_aligned_error: Some(input("predicted_aligned_error")),
+    };
+    let all = total(&weights, &terms, target.seq_mask);
+    let terms = [y.loss, y.fape, y.sidechain_fape, y.chi_loss, y.angle_norm_loss, violation, all];
     TERMS.iter().zip(terms).for_each(|(name, x)| graph.output(name, x));
     let session = Session::new(gpu, cache, &graph).expect("fits");
     values.iter().for_each(|(name, value)| session.set(name, value));
@@ -158,7 +176,7 @@ fn losses(gpu: &Gpu, cache: &Cache, pred: &Chain, truth: &Chain, pad: usize) -> 
     TERMS.map(|name| session.get(name).expect("reads").as_f32()[0])
 }
 
-fn same(what: &str, a: [f32; 6], b: [f32; 6], tolerance: f32) {
+fn same(what: &str, a: [f32; 7], b: [f32; 7], tolerance: f32) {
     for ((name, a), b) in TERMS.iter().zip(a).zip(b) {
         assert!((a - b).abs() <= tolerance * a.abs(), "{what}: {name} was {a}, is {b}");
     }
@@ -171,6 +189,13 @@ fn structural_losses_see_shape_and_not_place() {
     let (truth, pred) = (chain(), chain().noisy());
     let plain = losses(&gpu, &cache, &pred, &truth, 0);
     assert!(plain.iter().all(|v| v.is_finite() && *v > 1e-3), "every term has something to say: {plain:?}");
+
+    // Supplement 1.9, equation 7, with the weights of fine-tuning and the root of the length.
+    let [loss, _, sidechain, chi, angle_norm, violation, all] = plain;
+    let heads = 0.3 * 3.0 + 2.0 * 1.5 + 0.01 * 4.0 + 0.01 * 0.6 + 0.1 * 2.5;
+    assert!((all / ((N_RES as f32).sqrt() * (loss + heads)) - 1.0).abs() < 1e-6, "the total is {all} with {loss} of structure");
+    let backbone = (loss - 0.5 * sidechain - 0.5 * chi - 0.01 * angle_norm - violation) / 0.5;
+    assert!((backbone - plain[1]).abs() < 1e-3 * plain[1], "all layers are the same, and so is their mean: {backbone} of {plain:?}");
 
     let q = [0.4_f64, -0.5, 0.6, 0.2];
     let norm = q.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -188,4 +213,22 @@ fn structural_losses_see_shape_and_not_place() {
     // sqrt(1e-4) / 10: AlphaFold's epsilon.
     assert!(itself < 0.00101 && all_atoms < 0.00101, "the structure itself has a FAPE of {itself}, {all_atoms}");
     assert!(backbone > 0.3 && sidechain > 0.3, "its mirror image has a FAPE of {backbone}, {sidechain}");
+}
+
+#[test]
+fn structural_losses_agree_with_alphafold() {
+    let cases = [
+        ("losses/structure_module_loss_given_mix_small", 16),
+        ("losses/structural_violation_loss_small", 18),
+        ("structure/between_residue_bond_loss_small", 6),
+        ("structure/between_residue_clash_loss_small", 4),
+        ("structure/within_residue_violations_small", 3),
+        ("structure/extreme_ca_ca_small", 1),
+    ];
+    let context = Context::default();
+    for (case, compared) in cases {
+        let report = run_file(&context, &Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/goldens/{case}.safetensors")));
+        assert_eq!(report.outcome, Outcome::Pass, "{}", report.row());
+        assert_eq!(report.compared.len(), compared, "{case}: outputs and gradients");
+    }
 }
