@@ -9,6 +9,9 @@ use crate::tensor::DType;
 /// Elements in a group: the unit of every load and store.
 pub const LANES: usize = 4;
 
+/// Every parameter begins at a multiple of this many elements of its arena, which every adapter can bind; so long is the arena, too.
+pub const ARENA_UNIT: usize = 64;
+
 /// `n` rounded up to whole groups.
 pub fn padded(n: usize) -> usize {
     n.div_ceil(LANES) * LANES

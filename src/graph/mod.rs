@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::gpu::view::{contiguous_strides, padded_len};
+use crate::gpu::view::{ARENA_UNIT, contiguous_strides, padded_len};
 use crate::gpu::{Recorder, Root, View};
 use crate::op::{Backward, Op, Update};
 use crate::tensor::{DType, Data, HostTensor};
@@ -234,8 +234,11 @@ impl Graph {
 
     fn arena(&self, root: Root) -> Tensor<'_> {
         let mut inner = self.inner.borrow_mut();
-        let RootInfo { name, bytes, .. } = inner.roots[root.0 as usize].clone();
-        let view = View::whole(root, &[bytes as usize / 4], DType::F32);
+        let info = &mut inner.roots[root.0 as usize];
+        let elements = (info.bytes as usize / 4).next_multiple_of(ARENA_UNIT);
+        info.bytes = elements as u64 * 4;
+        let name = info.name.clone();
+        let view = View::whole(root, &[elements], DType::F32);
         inner.outputs.push((name.clone(), view.clone()));
         let base = inner.tensors.len();
         drop(inner);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::gpu::view::padded;
+use crate::gpu::view::{ARENA_UNIT, padded};
 use crate::graph::{Graph, Tensor};
 use crate::nn::init::Init;
 use crate::tensor::HostTensor;
@@ -102,8 +102,7 @@ impl Params {
         for (decl, start) in decls.iter().zip(&starts) {
             self.push(path, block, decl, offset + start, pitch);
         }
-        // Every matrix begins at a multiple of 64 elements, which every adapter can bind.
-        self.len = (offset + rows * pitch).next_multiple_of(64);
+        self.len = (offset + rows * pitch).next_multiple_of(ARENA_UNIT);
         (offset, [rows, columns], starts)
     }
 
