@@ -13,8 +13,9 @@
 #storage dk
 #storage dbias
 #storage part
+#storage sums
 #storage draw
-struct Params { n: u32, heads: u32, c: u32, width: u32, gq: u32, gj: u32, gh: u32, s: f32, wp: f32, wb: f32, inf: f32 }
+struct Params { n: u32, heads: u32, c: u32, width: u32, gq: u32, gj: u32, gh: u32, s: f32, wp: f32, wb: f32, inf: f32, block: u32, blocks: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
 fn softplus(x: f32) -> f32 { return max(x, 0.0) + log(1.0 + exp(-abs(x))); }
@@ -52,7 +53,7 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
     y_st4((i * p.heads + head) * p.gj + g, l * lanes(g, p.n));
 }
 
-// dq = sum_j dl_ij s k_j for scalars, -w sum_j dl_ij (Q_i - K_j) for points
+// dq = sum_j dl_ij s k_j for scalars, -w sum_j dl_ij (Q_i - K_j) for points; part = -1/2 sum_j dl_ij (Q_i - K_j)^2, lane by lane
 @compute @workgroup_size(64)
 fn backward_q(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = grid(wg);
@@ -63,19 +64,24 @@ fn backward_q(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_in
     let row = at.y * p.heads + head;
     let a = q_ld4(row * p.gq + e);
     let scalar = p.s * lanes(e, p.c);
-    let point = -weight(head) * (1.0 - lanes(e, p.c));
+    let w = weight(head);
+    let point = 1.0 - lanes(e, p.c);
     var sum = vec4<f32>(0.0);
+    var square = vec4<f32>(0.0);
     for (var g = 0u; g < p.gj; g++) {
         let d = dy_ld4(row * p.gj + g);
 #repeat t 4
         {
             let j = min(g * 4u + $tu, p.n - 1u);
             let b = k_ld4((j * p.heads + head) * p.gq + e);
-            sum += d[$t] * (scalar * b + point * (a - b));
+            let off = point * (a - b);
+            sum += d[$t] * (scalar * b - w * off);
+            square += d[$t] * off * off;
         }
 #end
     }
     dq_st4(row * p.gq + e, sum * lanes(e, p.width));
+    part_st4(row * p.gq + e, -0.5 * square * lanes(e, p.width));
 }
 
 // dk = sum_i dl_ij s q_i for scalars, w sum_i dl_ij (Q_i - K_j) for points
@@ -113,38 +119,32 @@ fn backward_bias(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation
     dbias_st4((at.y * p.n + j) * p.gh + g, p.wb * d * lanes(g, p.heads));
 }
 
-// -1/2 sum_j dl_ij sum |Q_i - K_j|^2 of one query and head
-fn distance_part(i: u32, head: u32) -> f32 {
+// What a block of queries and all lanes of one head add up to.
+fn block_sum(block: u32, head: u32) -> f32 {
     if head >= p.heads { return 0.0; }
-    var sum = 0.0;
-    for (var j = 0u; j < p.n; j++) {
-        var square = vec4<f32>(0.0);
-        for (var e = p.c / 4u; e < p.gq; e++) {
-            let d = (q_ld4((i * p.heads + head) * p.gq + e) - k_ld4((j * p.heads + head) * p.gq + e)) * (1.0 - lanes(e, p.c));
-            square += d * d;
-        }
-        sum += dy_ld((i * p.heads + head) * p.gj * 4u + j) * (square.x + square.y + square.z + square.w);
+    var sum = vec4<f32>(0.0);
+    for (var i = block * p.block; i < min((block + 1u) * p.block, p.n); i++) {
+        for (var e = 0u; e < p.gq; e++) { sum += part_ld4((i * p.heads + head) * p.gq + e); }
     }
-    return -0.5 * sum;
+    return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-// part[i, h]: grid x walks queries and groups of heads.
+// sums[block, h]: grid x walks blocks of queries and groups of heads.
 @compute @workgroup_size(64)
-fn backward_part(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn backward_block(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let flat = grid(wg).x * 64u + lane;
-    let i = flat / p.gh;
+    let block = flat / p.gh;
     let h = flat % p.gh * 4u;
-    if i >= p.n { return; }
-    let v = vec4<f32>(distance_part(i, h), distance_part(i, h + 1u), distance_part(i, h + 2u), distance_part(i, h + 3u));
-    part_st4(flat, v);
+    if block >= p.blocks { return; }
+    sums_st4(flat, vec4<f32>(block_sum(block, h), block_sum(block, h + 1u), block_sum(block, h + 2u), block_sum(block, h + 3u)));
 }
 
-// draw = wp sigmoid(raw) sum_i part[i], in order
+// draw = wp sigmoid(raw) sum over the blocks, in order
 @compute @workgroup_size(64)
 fn backward_weight(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let g = grid(wg).x * 64u + lane;
     if g >= p.gh { return; }
     var sum = vec4<f32>(0.0);
-    for (var i = 0u; i < p.n; i++) { sum += part_ld4(i * p.gh + g); }
+    for (var k = 0u; k < p.blocks; k++) { sum += sums_ld4(k * p.gh + g); }
     draw_st4(g, p.wp * sum / (1.0 + exp(-raw_ld4(g))) * lanes(g, p.heads));
 }

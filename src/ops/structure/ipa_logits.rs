@@ -5,6 +5,7 @@ use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::ops::rows::gradient;
 use crate::tensor::DType;
 
 fn source() -> &'static Source {
@@ -25,6 +26,9 @@ pub struct IpaLogits {
     /// What a masked key costs; AlphaFold's is 1e5.
     pub inf: f32,
 }
+
+/// Queries that one partial sum of the weights' gradients covers.
+const BLOCK: usize = 16;
 
 impl IpaLogits {
     /// The factors of scalars, points and pair bias: each of the three terms has the variance 1/3 (supplement 1.8.2).
@@ -47,26 +51,40 @@ impl IpaLogits {
             ("wp", wp.into()),
             ("wb", wb.into()),
             ("inf", self.inf.into()),
+            ("block", BLOCK.into()),
+            ("blocks", q.shape[0].div_ceil(BLOCK).into()),
         ])
     }
 
-    /// The gradients of queries, keys and pair bias, each in one launch over its rows.
-    fn of_inputs(&self, r: &mut Recorder, b: &Backward) {
+    /// The gradients of keys and pair bias, each in one launch over its rows.
+    fn of_keys_and_bias(&self, r: &mut Recorder, b: &Backward) {
         let (q, k, raw, dy, row) = (&b.x[0], &b.x[1], &b.x[4], b.dy0(), [cut(1, 0, 1)]);
         let (n, heads) = (q.shape[0], q.shape[1]);
         let over = |entry, groups: usize| Launch::new(source(), entry, self.uniform(q), [groups.div_ceil(64), n, 1]);
-        let flops = 4.0 * (n * n * heads * q.width()) as f64;
-        if let Some(dq) = &b.dx[0] {
-            let launch = over("backward_q", heads * q.groups()).read("q", q, &row).read("k", k, &[]).read("raw", raw, &[]);
-            r.launch(launch.read("dy", dy, &row).write("dq", dq, &row).flops(flops));
-        }
         if let Some(dk) = &b.dx[1] {
             let launch = over("backward_k", heads * q.groups()).read("q", q, &[]).read("k", k, &row).read("raw", raw, &[]);
-            r.launch(launch.read("dy", dy, &[]).write("dk", dk, &row).flops(flops));
+            r.launch(launch.read("dy", dy, &[]).write("dk", dk, &row).flops(4.0 * (n * n * heads * q.width()) as f64));
         }
         if let Some(dbias) = &b.dx[2] {
             r.launch(over("backward_bias", n * dbias.groups()).read("dy", dy, &row).write("dbias", dbias, &row));
         }
+    }
+
+    /// The gradients of queries and, from what the same pass adds up, of the points' weights.
+    fn of_queries_and_weights(&self, r: &mut Recorder, b: &Backward) {
+        let (q, k, raw, row) = (&b.x[0], &b.x[1], &b.x[4], [cut(1, 0, 1)]);
+        let (n, heads) = (q.shape[0], q.shape[1]);
+        let (dq, part) = (gradient(r, b, 0), r.temp(&q.shape, DType::F32));
+        let launch = Launch::new(source(), "backward_q", self.uniform(q), [(heads * q.groups()).div_ceil(64), n, 1]);
+        let launch = launch.read("q", q, &row).read("k", k, &[]).read("raw", raw, &[]).read("dy", b.dy0(), &row);
+        r.launch(launch.write("dq", &dq, &row).write("part", &part, &row).flops(6.0 * (n * n * heads * q.width()) as f64));
+        let Some(draw) = &b.dx[4] else { return };
+        let sums = r.temp(&[n.div_ceil(BLOCK), heads], DType::F32);
+        let groups = (sums.shape[0] * sums.groups()).div_ceil(64);
+        let launch = Launch::new(source(), "backward_block", self.uniform(q), [groups, 1, 1]);
+        r.launch(launch.read("part", &part, &[]).write("sums", &sums, &[]));
+        let launch = Launch::new(source(), "backward_weight", self.uniform(q), [draw.groups().div_ceil(64), 1, 1]);
+        r.launch(launch.read("sums", &sums, &[]).read("raw", raw, &[]).write("draw", draw, &[]));
     }
 }
 
@@ -101,15 +119,10 @@ impl Op for IpaLogits {
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
-        self.of_inputs(r, b);
-        let Some(draw) = &b.dx[4] else { return };
-        let (q, n, gh) = (&b.x[0], b.x[0].shape[0], draw.groups());
-        let part = r.temp(&[n, draw.width()], DType::F32);
-        let launch = Launch::new(source(), "backward_part", self.uniform(q), [(n * gh).div_ceil(64), 1, 1]);
-        let launch = launch.read("q", q, &[]).read("k", &b.x[1], &[]).read("dy", b.dy0(), &[]).write("part", &part, &[]);
-        r.launch(launch.flops(4.0 * (n * n * q.shape[1] * 3 * self.points) as f64));
-        let launch = Launch::new(source(), "backward_weight", self.uniform(q), [gh.div_ceil(64), 1, 1]);
-        r.launch(launch.read("part", &part, &[]).read("raw", &b.x[4], &[]).write("draw", draw, &[]));
+        self.of_keys_and_bias(r, b);
+        if b.dx[0].is_some() || b.dx[4].is_some() {
+            self.of_queries_and_weights(r, b);
+        }
     }
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {
