@@ -11,6 +11,7 @@ use crate::ops::basic::linear::{Act, Linear};
 use crate::ops::basic::softmax::Softmax;
 use crate::ops::basic::sum::Sum;
 use crate::ops::basic::unary::Unary;
+use crate::ops::evoformer::attention::Attention;
 use crate::ops::evoformer::gated::Gated;
 use crate::ops::evoformer::outer_product_mean::OuterProductMean;
 use crate::ops::evoformer::triangle_product::TriangleProduct;
@@ -30,12 +31,22 @@ fn case(name: &'static str, op: impl Op + 'static, shapes: &[&[usize]]) -> Case 
     Case { name, op: Rc::new(op), shapes: shapes.iter().map(|s| s.to_vec()).collect() }
 }
 
+/// Queries, keys and values of one shape, and what follows them.
+fn with<'a>(q: &'a [usize], more: [&'a [usize]; 3]) -> Vec<&'a [usize]> {
+    [[q; 3], more].concat()
+}
+
 /// All cases: 256 residues, 128 clustered and 1,024 extra sequences, `c_m` 256, `c_z` 128, `c_e` 64.
 pub fn all() -> Vec<Case> {
     let product = |ta, tb| Matmul { ta, tb };
     let linear = |bias, act| Linear { bias, act };
     let (out, into) = (TriangleProduct { outgoing: true }, TriangleProduct { outgoing: false });
     let norm = LayerNorm { eps: 1e-5 };
+    let attention = Attention { mask: true, bias: true, gate: true };
+    // Masks, biases and gates, after queries, keys and values.
+    let rows: [&[usize]; 3] = [&[128, 256], &[256, 256, 8], &[128, 256, 8, 32]];
+    let triangle: [&[usize]; 3] = [&[256, 256], &[256, 256, 4], &[256, 256, 4, 32]];
+    let small: [&[usize]; 3] = [&[8, 32], &[32, 32, 2], &[8, 32, 2, 8]];
     vec![
         case("gemm 512", product(false, false), &[&[512, 512], &[512, 512]]),
         case("gemm 1024", product(false, false), &[&[1024, 1024], &[1024, 1024]]),
@@ -53,6 +64,9 @@ pub fn all() -> Vec<Case> {
         case("triangle small", out, &[&[32, 32, 64], &[32, 32, 64]]),
         case("outer product mean", OuterProductMean, &[&[128, 256, 32], &[128, 256, 32], &[128, 256], &[1024, 128], &[128]]),
         case("outer product mean small", OuterProductMean, &[&[16, 32, 8], &[16, 32, 8], &[16, 32], &[64, 16], &[16]]),
+        case("attention rows 8 heads of 32", attention, &with(&[128, 256, 8, 32], rows)),
+        case("attention triangle 4 heads of 32", attention, &with(&[256, 256, 4, 32], triangle)),
+        case("attention small", attention, &with(&[8, 32, 2, 8], small)),
         case("layer norm msa", norm, &[&[128, 256, 256], &[256], &[256]]),
         case("layer norm pair", norm, &[&[256, 256, 128], &[128], &[128]]),
         case("layer norm extra", norm, &[&[1024, 256, 64], &[64], &[64]]),

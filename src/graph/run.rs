@@ -151,12 +151,12 @@ impl<'a> Session<'a> {
         self.program.run(self.gpu, &self.arenas, commands)
     }
 
-    /// The commands before the first step of the reverse sweep, and those from it on.
+    /// The commands of the forward pass, and those of the reverse sweep without what seeds it.
     pub fn halves(&self) -> [Range<usize>; 2] {
-        let backward = |node: usize| self.lowered.labels[node].ends_with(" backward");
-        let all = self.lowered.commands.len();
-        let first = self.lowered.commands.iter().position(|c| backward(c.node)).unwrap_or(all);
-        [0..first, first..all]
+        let (commands, labels) = (&self.lowered.commands, &self.lowered.labels);
+        let first = |wanted: &dyn Fn(&str) -> bool| commands.iter().position(|c| wanted(&labels[c.node])).unwrap_or(commands.len());
+        let forward = first(&|label| label == "accumulate" || label == "fill" || label.ends_with(" backward"));
+        [0..forward, first(&|label| label.ends_with(" backward"))..commands.len()]
     }
 
     /// Floating-point operations of some of the commands, as the operations count them.

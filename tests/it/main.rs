@@ -1,5 +1,6 @@
 //! One test binary.
 
+mod bench_command;
 mod damaged_files;
 mod data_files;
 mod data_goldens;

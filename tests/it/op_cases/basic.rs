@@ -38,6 +38,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("copy turned", Copy, &[&[4, 6, 3, 9]]).turned(),
         case("layer norm 5", LayerNorm { eps: 1e-5 }, &[&[5, 5], &[5], &[5]]),
         case("layer norm 33", LayerNorm { eps: 1e-5 }, &[&[2, 67, 33], &[33], &[33]]),
+        // Wider than what stays in registers.
+        case("layer norm 390", LayerNorm { eps: 1e-5 }, &[&[5, 390], &[390], &[390]]),
         case("layer norm 129", LayerNorm { eps: 1e-5 }, &[&[3, 129], &[129], &[129]]),
         case("relu", Unary::Relu, &[&[3, 5, 33]]),
         case("sigmoid", Unary::Sigmoid, &[&[7, 9]]),
