@@ -17,7 +17,7 @@ fn both_directions_are_measured_against_the_adapter() {
     let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     assert!(report["rates"]["copy"].as_f64().unwrap() > 1e7 && report["rates"]["fma"].as_f64().unwrap() > 1e8, "{}", report["rates"]);
     let rows = report["rows"].as_array().unwrap();
-    assert!(rows.len() >= 10 && rows.len() % 2 == 0, "{} rows", rows.len());
+    assert!(rows.len() >= 10 && rows.len().is_multiple_of(2), "{} rows", rows.len());
     for pair in rows.chunks(2) {
         assert_eq!((pair[0]["direction"].as_str(), pair[1]["direction"].as_str()), (Some("forward"), Some("backward")));
         for row in pair {
