@@ -310,6 +310,16 @@ impl Config {
         self.run.samples.div_ceil(self.optimizer.batch as u64)
     }
 
+    /// The network's sizes: the named model's, changed by the overrides.
+    pub fn sizes(&self) -> Result<crate::model::config::Config> {
+        let wrong = |what: String| Error::Config(format!("`model.overrides`: {what}"));
+        let base = crate::model::presets::preset(&self.model.preset).map_err(|e| Error::Config(format!("`model.preset`: {e}")))?;
+        let mut tree = toml::Value::try_from(&base).expect("sizes are TOML");
+        let rules = Rules { free: &[], element: |_| None };
+        settings::merge(&mut tree, self.model.overrides.clone(), &rules).map_err(wrong)?;
+        tree.try_into().map_err(|e: toml::de::Error| wrong(e.message().to_owned()))
+    }
+
     /// How training examples are made.
     pub fn features(&self) -> FeatureConfig {
         let (d, m) = (&self.data, &self.data.masking);
@@ -366,6 +376,20 @@ impl Config {
         }
         if !matches!(self.device.storage, DType::F32 | DType::Bf16) {
             return wrong("device.storage", format!("is {}; activations are stored as `f32` or `bf16`", self.device.storage));
+        }
+        let sizes = self.sizes()?;
+        if sizes.template.is_none() && d.templates > 0 {
+            return wrong(
+                "data.templates",
+                format!("is {} and `model.preset` = `{}` takes none: set it to 0", d.templates, self.model.preset),
+            );
+        }
+        if sizes.heads.pae.is_none() && self.loss.predicted_aligned_error > 0.0 {
+            let (weight, model) = (self.loss.predicted_aligned_error, &self.model.preset);
+            return wrong(
+                "loss.predicted_aligned_error",
+                format!("is {weight} and `model.preset` = `{model}` does not predict it: set it to 0"),
+            );
         }
         self.check_lists()
     }

@@ -73,11 +73,16 @@ fn put(at: &mut Value, value: Value, path: &str, rules: &Rules, known: &[String]
             }
         }
         (Value::Array(list), Value::Array(values)) => {
-            list.clear();
+            let old = std::mem::take(list);
             for (i, value) in values.into_iter().enumerate() {
-                let mut element = (rules.element)(path).unwrap_or_else(|| panic!("the list `{path}` has no element to begin with"));
+                // A list whose elements nobody can make anew, such as a range, keeps its length.
+                let element = (rules.element)(path).or_else(|| old.get(i).cloned());
+                let mut element = element.ok_or_else(|| format!("`{path}` has {} elements, not more", old.len()))?;
                 put(&mut element, value, &below(&i.to_string()), rules, known)?;
                 list.push(element);
+            }
+            if (rules.element)(path).is_none() && list.len() < old.len() {
+                return Err(format!("`{path}` has {} elements, not {}", old.len(), list.len()));
             }
         }
         (Value::Float(old), Value::Integer(value)) => *old = value as f64,

@@ -51,6 +51,7 @@ fn settings_have_types_and_places() {
         "optimizer.lr=2e-4",
         "optimizer.clip=1",
         "model.preset=model_3",
+        "data.templates=0",
         "model.overrides.evoformer.blocks=4",
         "data.train.0.set=sets/pdb",
         "data.train.0.max_date=2018-04-30",
@@ -61,7 +62,10 @@ fn settings_have_types_and_places() {
     ])
     .unwrap();
     assert_eq!((c.optimizer.lr, c.optimizer.clip, c.model.preset.as_str(), c.optimizer.dropout), (2e-4, 1.0, "model_3", false));
-    assert_eq!(c.model.overrides["evoformer"]["blocks"].as_integer(), Some(4));
+    let sizes = c.sizes().unwrap();
+    assert_eq!((sizes.evoformer.blocks, sizes.extra.blocks, sizes.c_m, sizes.template), (4, 4, 256, None));
+    let edges = resolve(&["model.overrides.heads.distogram_edges=[3.0, 20]"]).unwrap();
+    assert_eq!(edges.sizes().unwrap().heads.distogram_edges, [3.0, 20.0]);
     assert_eq!((c.data.train.len(), c.data.train[1].share, c.data.train[0].share), (2, 3.0, 1.0));
     assert_eq!(c.data.train[0].part().filter.max_date.as_deref(), Some("2018-04-30"));
     assert_eq!(c.data.train[1].part().filter.max_date, None);
@@ -95,6 +99,11 @@ fn wrong_settings_are_refused_by_name() {
         ("device.storage=f64", vec!["f64"]),
         ("device.storage=f16", vec!["`device.storage` is f16"]),
         ("optimizer.rates.0.factor=-1", vec!["`optimizer.rates.0"]),
+        ("model.preset=model_6", vec!["`model.preset`", "no model `model_6`"]),
+        ("model.preset=model_3", vec!["`data.templates` is 2", "`model_3`"]),
+        ("model.overrides.evoformer.block=2", vec!["`model.overrides`: there is no key `evoformer.block`", "`evoformer.blocks`"]),
+        ("model.overrides.c_m='wide'", vec!["`c_m` is a string, expected an integer"]),
+        ("model.overrides.heads.distogram_edges=[1]", vec!["`heads.distogram_edges` has 2 elements, not 1"]),
         ("preset=small", vec!["--preset"]),
         ("data.crop", vec!["key=value"]),
     ] {
@@ -102,6 +111,10 @@ fn wrong_settings_are_refused_by_name() {
         assert!(parts.iter().all(|p| what.contains(p)), "{set}: {what}");
         assert!(!what.contains('\n'), "{set}: {what}");
     }
+    // `tiny` predicts the aligned error, `model_1` does not.
+    resolve(&["loss.predicted_aligned_error=0.1"]).unwrap();
+    let what = refused(&["loss.predicted_aligned_error=0.1", "model.preset=model_1"]);
+    assert!(what.contains("`loss.predicted_aligned_error` is 0.1") && what.contains("`model_1`"), "{what}");
     assert!(Config::resolve(Some("huge"), None, &[]).unwrap_err().to_string().contains("`initial_training`"));
     let run = |sets: &[&str]| resolve(sets).unwrap().check_run().unwrap_err().to_string();
     assert!(run(&[]).contains("`data.train` is empty"));
