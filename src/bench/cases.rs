@@ -13,6 +13,7 @@ use crate::ops::basic::sum::Sum;
 use crate::ops::basic::unary::Unary;
 use crate::ops::evoformer::attention::Attention;
 use crate::ops::evoformer::gated::Gated;
+use crate::ops::evoformer::masked_mean::MaskedMean;
 use crate::ops::evoformer::outer_product_mean::OuterProductMean;
 use crate::ops::evoformer::triangle_product::TriangleProduct;
 
@@ -31,9 +32,13 @@ fn case(name: &'static str, op: impl Op + 'static, shapes: &[&[usize]]) -> Case 
     Case { name, op: Rc::new(op), shapes: shapes.iter().map(|s| s.to_vec()).collect() }
 }
 
-/// Queries, keys and values of one shape, and what follows them.
-fn with<'a>(q: &'a [usize], more: [&'a [usize]; 3]) -> Vec<&'a [usize]> {
-    [[q; 3], more].concat()
+/// A masked attention of `b` rows, `q` queries, `k` keys and `h` heads of `d` channels.
+fn attention(name: &'static str, bias: bool, gate: bool, [b, q, k, h, d]: [usize; 5]) -> Case {
+    let (queries, keys, pairs) = ([b, q, h, d], [b, k, h, d], [q, k, h]);
+    let mut shapes: Vec<&[usize]> = vec![&queries, &keys, &keys, &keys[..2]];
+    shapes.extend(bias.then_some(&pairs[..]));
+    shapes.extend(gate.then_some(&queries[..]));
+    case(name, Attention { mask: true, bias, gate }, &shapes)
 }
 
 /// All cases: 256 residues, 128 clustered and 1,024 extra sequences, `c_m` 256, `c_z` 128, `c_e` 64.
@@ -42,11 +47,6 @@ pub fn all() -> Vec<Case> {
     let linear = |bias, act| Linear { bias, act };
     let (out, into) = (TriangleProduct { outgoing: true }, TriangleProduct { outgoing: false });
     let norm = LayerNorm { eps: 1e-5 };
-    let attention = Attention { mask: true, bias: true, gate: true };
-    // Masks, biases and gates, after queries, keys and values.
-    let rows: [&[usize]; 3] = [&[128, 256], &[256, 256, 8], &[128, 256, 8, 32]];
-    let triangle: [&[usize]; 3] = [&[256, 256], &[256, 256, 4], &[256, 256, 4, 32]];
-    let small: [&[usize]; 3] = [&[8, 32], &[32, 32, 2], &[8, 32, 2, 8]];
     vec![
         case("gemm 512", product(false, false), &[&[512, 512], &[512, 512]]),
         case("gemm 1024", product(false, false), &[&[1024, 1024], &[1024, 1024]]),
@@ -64,9 +64,14 @@ pub fn all() -> Vec<Case> {
         case("triangle small", out, &[&[32, 32, 64], &[32, 32, 64]]),
         case("outer product mean", OuterProductMean, &[&[128, 256, 32], &[128, 256, 32], &[128, 256], &[1024, 128], &[128]]),
         case("outer product mean small", OuterProductMean, &[&[16, 32, 8], &[16, 32, 8], &[16, 32], &[64, 16], &[16]]),
-        case("attention rows 8 heads of 32", attention, &with(&[128, 256, 8, 32], rows)),
-        case("attention triangle 4 heads of 32", attention, &with(&[256, 256, 4, 32], triangle)),
-        case("attention small", attention, &with(&[8, 32, 2, 8], small)),
+        attention("attention rows 8 heads of 32", true, true, [128, 256, 256, 8, 32]),
+        attention("attention columns 8 heads of 32", false, true, [256, 128, 128, 8, 32]),
+        attention("attention triangle 4 heads of 32", true, true, [256, 256, 256, 4, 32]),
+        attention("attention extra rows 8 heads of 8", true, true, [1024, 256, 256, 8, 8]),
+        attention("attention global", false, false, [256, 8, 1024, 1, 8]),
+        attention("attention templates", false, false, [65536, 1, 4, 4, 16]),
+        attention("attention small", true, true, [8, 32, 32, 2, 8]),
+        case("masked mean extra", MaskedMean, &[&[256, 1024, 64], &[256, 1024]]),
         case("layer norm msa", norm, &[&[128, 256, 256], &[256], &[256]]),
         case("layer norm pair", norm, &[&[256, 256, 128], &[128], &[128]]),
         case("layer norm extra", norm, &[&[1024, 256, 64], &[64], &[64]]),

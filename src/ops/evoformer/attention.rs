@@ -1,7 +1,7 @@
 //! Attention with pair bias, key mask and gate in one kernel; no logits are ever stored.
 //!
 //! Algorithm 7 MSARowAttentionWithPairBias lines 4-6, Algorithm 8, Algorithms 13 and 14, Algorithm 17 are all this operation on differently
-//! permuted views.
+//! permuted views. One invocation takes one query here; `subgroup` is the family for CPUs.
 
 pub(super) mod subgroup;
 

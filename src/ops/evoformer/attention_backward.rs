@@ -1,4 +1,5 @@
-//! The backward pass of attention: a kernel per query (dq), one per key (dk, dv), one per tile of query-key pairs (d_bias).
+//! The backward pass of attention: a kernel per query (dq), one per key (dk, dv), one per tile of query-key pairs (d_bias). The family of
+//! subgroups has kernels of its own for them, after the same preparations.
 //!
 //! Records launches for [`Attention`]; it is no operation of its own.
 
