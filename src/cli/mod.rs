@@ -10,6 +10,7 @@ pub mod report;
 pub mod search;
 pub mod stop;
 pub mod templates;
+pub mod train;
 pub mod verify;
 
 /// AlphaFold 2 training and prediction on any GPU.
@@ -36,6 +37,8 @@ pub enum Command {
     Evaluate(evaluate::Evaluate),
     /// Make one HTML page of a training run.
     Report(report::Report),
+    /// Train a network on data sets.
+    Train(train::Train),
     /// Compare golden cases with what this program computes.
     Verify(verify::Verify),
     /// Search databases for alignments and templates.
@@ -51,6 +54,7 @@ pub fn run(cli: Cli) -> crate::error::Result<u8> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Search(args) => search::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Verify(args) => verify::run(&args),
     }
 }

@@ -125,6 +125,11 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    /// Bytes of device memory.
+    pub fn memory(&self) -> u64 {
+        self.plan.arenas.iter().sum()
+    }
+
     /// Whether any list reads the input `name`.
     pub fn takes(&self, name: &str) -> bool {
         self.inputs.contains_key(name)

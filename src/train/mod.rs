@@ -11,9 +11,11 @@ pub mod log;
 pub mod optimizer;
 pub mod presets;
 pub mod report;
+pub mod run;
 pub mod sampler;
 pub mod schedule;
 pub mod settings;
+pub mod step;
 
 /// A run's resolved configuration, within its folder.
 pub const CONFIG: &str = "config.toml";

@@ -1,0 +1,91 @@
+//! `anyfold train`: from a configuration to a run's folder.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::gpu::device::Choice;
+use crate::io::text;
+use crate::train::checkpoint::Folder;
+use crate::train::config::Config;
+use crate::train::run::{self, Start};
+
+/// Train a network on data sets.
+#[derive(Debug, Args)]
+pub struct Train {
+    /// The run's folder: configuration, logs and checkpoints. A run that is there is resumed with --resume.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Where settings begin: initial_training, fine_tuning, small or tiny.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// Settings that differ, as TOML.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting that differs, such as optimizer.lr=1e-4; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Train on this data set (short for --set data.train.0.set=FOLDER).
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Validate on this data set.
+    #[arg(long, value_name = "FOLDER")]
+    validation: Option<PathBuf>,
+    /// Go on with the run in --out from its newest checkpoint.
+    #[arg(long)]
+    resume: bool,
+    /// The run's seed.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Part of an adapter's name, or its index in `anyfold devices`.
+    #[arg(long, value_name = "NAME|INDEX")]
+    adapter: Option<String>,
+    /// Write what the run ended with as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Train {
+    fn resolved(&self) -> Result<Config> {
+        let folder = |key: &str, path: &Option<PathBuf>| path.as_ref().map(|p| format!("data.{key}.0.set={}", p.display()));
+        let mut sets: Vec<String> = [folder("train", &self.data), folder("validation", &self.validation)].into_iter().flatten().collect();
+        sets.extend(self.seed.map(|seed| format!("seed={seed}")));
+        sets.extend(self.sets.iter().cloned());
+        let written = self.out.join("config.toml");
+        if self.resume && self.config.is_none() && self.preset.is_none() && written.exists() {
+            return Config::resolve(None, Some(&written), &sets);
+        }
+        Config::resolve(self.preset.as_deref(), self.config.as_deref(), &sets)
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Train) -> Result<u8> {
+    let config = args.resolved()?;
+    config.check_run()?;
+    let there = Folder::open(&args.out.join("checkpoints"), config.run.keep)?;
+    let from = match (args.resume, there.latest()?) {
+        (true, Some((path, found))) => {
+            config.check_resumes(&found.config()?)?;
+            eprintln!("going on from {}, step {}", path.display(), found.state.step);
+            Some(found)
+        }
+        (false, Some((path, _))) => {
+            let found = path.display();
+            return Err(Error::Config(format!("there is a run already ({found}): give --resume to go on with it, or another --out")));
+        }
+        (_, None) => None,
+    };
+    config.write(&args.out.join("config.toml"))?;
+    let gpu = Gpu::open(&Choice { adapter: args.adapter.clone(), ..Choice::default() })?;
+    let stop = super::stop::flag();
+    let ended = run::run(&gpu, &Start { config: &config, folder: &args.out, from, stop: &stop })?;
+    let score = ended.score.map(|s| format!(", lDDT-Cα {s:.3}")).unwrap_or_default();
+    println!("{} steps in {:.0} s{score}; {}", ended.step, ended.seconds, ended.checkpoint.display());
+    if let Some(path) = &args.json {
+        text::write_whole(path, &serde_json::to_vec_pretty(&ended).expect("plain data is JSON"))?;
+    }
+    if ended.stopped { Err(Error::Interrupted) } else { Ok(0) }
+}

@@ -1,0 +1,192 @@
+//! One training step on the device: recycling passes, the example with its losses and gradients, the update.
+//!
+//! Knows the network and the optimiser's states; knows neither files nor the command line.
+
+use std::collections::BTreeMap;
+
+use crate::data::features::Features;
+use crate::data::full::{self, Size};
+use crate::data::ship;
+use crate::data::template_angles::template_angles;
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::gpu::program::Cache;
+use crate::graph::run::Session;
+use crate::loss::resolution_weight;
+use crate::loss::total::Weights;
+use crate::model::alphafold::previous_shapes;
+use crate::model::config::Config;
+use crate::model::features::Extents;
+use crate::model::network::Network;
+use crate::nn::dropout::{SEED, seed_input, seed_words};
+use crate::nn::params::Params;
+use crate::ops;
+use crate::ops::train::{Control, Status};
+use crate::tensor::{DType, HostTensor};
+use crate::train::labels::{Labels, Losses, losses};
+use crate::train::optimizer;
+
+/// How a step is recorded.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The model.
+    pub model: Config,
+    /// Extents of every example: shorter ones are padded and masked.
+    pub extents: Extents,
+    /// How activations are stored.
+    pub storage: DType,
+    /// Weights of the losses.
+    pub weights: Weights,
+    /// Whether dropout is on.
+    pub dropout: bool,
+    /// Whether there are factors on the learning rate.
+    pub scaled: bool,
+}
+
+/// What identifies an example's chance: everything random in it is a function of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// The run's seed.
+    pub seed: u64,
+    /// The step.
+    pub step: u64,
+    /// The example's number in the run.
+    pub number: u64,
+}
+
+/// A training step on a device.
+pub struct Step<'a> {
+    /// The command lists `pass`, `example`, `update` and `predict`.
+    pub session: Session<'a>,
+    /// The parameters' places.
+    pub params: Params,
+    recipe: Recipe,
+    terms: Vec<&'static str>,
+}
+
+/// The loss terms that a log shows, by name.
+fn terms<'g>(l: &Losses<'g>) -> Vec<(&'static str, crate::graph::Tensor<'g>)> {
+    let t = &l.terms;
+    let mut all = vec![
+        ("total", l.total),
+        ("fape", t.structure.fape),
+        ("sidechain_fape", t.structure.sidechain_fape),
+        ("chi", t.structure.chi_loss),
+        ("angle_norm", t.structure.angle_norm_loss),
+        ("distogram", t.distogram),
+        ("masked_msa", t.masked_msa),
+        ("plddt", t.plddt),
+    ];
+    all.extend(t.structure.violation.map(|x| ("violation", x)));
+    all.extend(t.experimentally_resolved.map(|x| ("experimentally_resolved", x)));
+    all.extend(t.predicted_aligned_error.map(|x| ("predicted_aligned_error", x)));
+    all
+}
+
+impl<'a> Step<'a> {
+    /// Records and plans all lists; an error says what would make them fit.
+    pub fn new(gpu: &'a Gpu, cache: &Cache, recipe: Recipe) -> Result<Self> {
+        let network = Network::new(recipe.model.clone(), recipe.storage);
+        let new = |elements| ops::graph(recipe.storage, elements);
+        let (pass, example, predict) = (new(0), new(0), new(0));
+        let seed = |graph| recipe.dropout.then(|| seed_input(&network.scope(graph)));
+        network.recycling_pass(&pass, recipe.extents, 1, seed(&pass));
+        let last = network.pass(&example, recipe.extents, 1, seed(&example), &|_| false);
+        let labels = Labels::inputs(&example, &last.ensemble[0]);
+        let found = losses(&last.prediction, &labels, last.residues.atom37_atom_exists, &recipe.model, &recipe.weights);
+        let named = terms(&found);
+        named.iter().for_each(|(name, x)| example.output(&format!("loss/{name}"), *x));
+        example.backward(&[(found.total, None)]);
+        optimizer::after_example(&example, found.total, recipe.scaled);
+        let prediction = network.recycling_pass(&predict, recipe.extents, 1, None).prediction;
+        predict.output("plddt", prediction.plddt);
+        let params = network.params.borrow().clone();
+        let update = new(params.len());
+        optimizer::update(&update, recipe.scaled);
+        let lists = [("pass", &pass), ("example", &example), ("update", &update), ("predict", &predict)];
+        let session = Session::of(gpu, cache, &lists)?;
+        let terms = named.iter().map(|(name, _)| *name).collect();
+        Ok(Self { session, params, recipe, terms })
+    }
+
+    /// Sets what does not differ from pass to pass, and pass `r`'s features.
+    fn feed(&self, f: &Features, r: usize) -> Result<()> {
+        let e = self.recipe.extents;
+        let size = Size { n_res: e.n_res, n_clust: e.n_clust, n_extra: e.n_extra, n_templ: e.n_templ };
+        let within = f.n_crop() <= e.n_res && f.n_clust() <= e.n_clust && f.n_extra() <= e.n_extra && f.templates.len() <= e.n_templ;
+        if !within {
+            return Err(Error::Data(format!("chain {}: {:?} does not fit into {:?}", f.id, Size::of(f), size)));
+        }
+        let mut values = full::pass(f, r, size);
+        if e.n_templ > 0 {
+            values.extend(template_angles(&values));
+        }
+        self.set_all(values);
+        Ok(())
+    }
+
+    fn set_all(&self, values: BTreeMap<String, HostTensor>) {
+        for (name, value) in values.into_iter().filter(|(name, _)| self.session.takes(name)) {
+            // A scalar of a feature may come without an axis.
+            self.session.set(&name, &value);
+        }
+    }
+
+    /// Zeros in the memory that passes hand on.
+    fn forget(&self) {
+        for (name, shape) in previous_shapes(self.recipe.extents.n_res, &self.recipe.model) {
+            self.session.set(name, &HostTensor::zeros(&shape));
+        }
+    }
+
+    /// Runs an example: its passes without gradient, then the last one, whose clipped gradient is added to the step's. Gives the losses by
+    /// name.
+    pub fn example(&self, f: &Features, draw: Draw) -> Result<Vec<(&'static str, f64)>> {
+        let labels = ship::labels(f, self.recipe.extents.n_res)
+            .ok_or_else(|| Error::Data(format!("chain {} has no structure to train on", f.id)))?;
+        self.forget();
+        for r in 0..f.passes.len() {
+            self.feed(f, r)?;
+            if self.session.takes(SEED) {
+                self.session.set(SEED, &seed_words(draw.seed, draw.step as u32, draw.number as u32, r as u32));
+            }
+            if r + 1 < f.passes.len() {
+                self.session.replay_list("pass")?;
+            }
+        }
+        let resolution = labels["resolution"].as_f32()[0];
+        self.set_all(labels);
+        self.session.set("resolution_weight", &HostTensor::f32(&[1], vec![resolution_weight(resolution)]));
+        self.session.replay_list("example")?;
+        self.terms.iter().map(|name| Ok((*name, f64::from(self.session.get(&format!("loss/{name}"))?.as_f32()[0])))).collect()
+    }
+
+    /// Takes the step with the gradients of all examples since the last one.
+    pub fn update(&self, control: &Control) -> Result<Status> {
+        optimizer::steer(&self.session, control);
+        self.session.replay_list("update")?;
+        optimizer::status(&self.session)
+    }
+
+    /// Predicts a chain with the parameters as they are: positions `[n_res, 37, 3]` after all of the features' passes.
+    pub fn predict(&self, f: &Features) -> Result<Vec<[[f32; 3]; 37]>> {
+        self.forget();
+        for r in 0..f.passes.len() {
+            self.feed(f, r)?;
+            self.session.replay_list("predict")?;
+        }
+        let positions = self.session.get("prev_pos")?;
+        let residue = |flat: &[f32]| std::array::from_fn(|a| std::array::from_fn(|x| flat[a * 3 + x]));
+        Ok(positions.as_f32().chunks(111).take(f.n_crop()).map(residue).collect())
+    }
+
+    /// Runs `body` with the averaged parameters in the place of the raw ones.
+    pub fn with_average<R>(&self, body: impl FnOnce(&Self) -> Result<R>) -> Result<R> {
+        let raw = self.session.get("parameters")?;
+        let average = self.session.get("ema")?;
+        self.session.set("parameters", &average);
+        let result = body(self);
+        self.session.set("parameters", &raw);
+        result
+    }
+}
