@@ -38,6 +38,7 @@ const LIBRARY: &[(&str, &str)] = &[
     lib!("gemm"),
     lib!("hand_round"),
     lib!("layer_norm"),
+    lib!("philox"),
     lib!("reduce"),
     lib!("rigid"),
 ];
