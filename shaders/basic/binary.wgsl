@@ -25,6 +25,9 @@ fn b_at(base: u32, g: u32) -> vec4<f32> {
     return b_ld4(base + g);
 }
 
+// All views are one list of groups.
+override FLAT: bool = false;
+
 struct Place { i0: u32, i1: u32, i2: u32, i3: u32, g: u32, inside: bool }
 // The row of an invocation, and its first group: `2^log` invocations share a row.
 fn place(wg: vec3<u32>, lane: u32) -> Place {
@@ -43,6 +46,14 @@ fn place(wg: vec3<u32>, lane: u32) -> Place {
 
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if FLAT {
+        let i = grid(wg).x * 64u + lane;
+        if i >= p.n1 { return; }
+        let v = a_ld4(i);
+        let w = b_ld4(i);
+        y_st4(i, select(v + w, v * w, p.mul == 1u));
+        return;
+    }
     let t = place(wg, lane);
     if !t.inside { return; }
     let a = t.i0 * p.a0 + t.i1 * p.a1 + t.i2 * p.a2 + t.i3 * p.a3;
@@ -58,6 +69,14 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
 // d_a = dy (add) or dy * b (mul) where a was not broadcast. `b` is the other operand; a's strides are those of its gradient.
 @compute @workgroup_size(64)
 fn backward_same(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if FLAT {
+        let i = grid(wg).x * 64u + lane;
+        if i >= p.n1 { return; }
+        var v = dy_ld4(i);
+        if p.mul == 1u { v = v * b_ld4(i); }
+        dx_st4(i, v);
+        return;
+    }
     let t = place(wg, lane);
     if !t.inside { return; }
     let a = t.i0 * p.a0 + t.i1 * p.a1 + t.i2 * p.a2 + t.i3 * p.a3;

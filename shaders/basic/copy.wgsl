@@ -10,6 +10,9 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
+// All views are one list of groups.
+override FLAT: bool = false;
+
 struct Place { x: u32, y: u32, g: u32, inside: bool }
 // The row of an invocation, and its first group: `2^log` invocations share a row.
 fn place(wg: vec3<u32>, lane: u32) -> Place {
@@ -31,6 +34,14 @@ fn place(wg: vec3<u32>, lane: u32) -> Place {
 // The gradient of a copy is the same copy of dy.
 @compute @workgroup_size(64)
 fn copy(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if FLAT {
+        let i = grid(wg).x * 64u + lane;
+        if i >= p.n1 { return; }
+        var v = x_ld4(i);
+        if p.add == 1u { v = v + y_ld4(i); }
+        y_st4(i, v);
+        return;
+    }
     let at = place(wg, lane);
     if !at.inside { return; }
     for (var g = at.g; g < p.groups; g += 1u << p.log) {

@@ -65,12 +65,14 @@ pub(super) struct Walk<const N: usize> {
     pub groups: [usize; 3],
     /// Logarithm of the invocations that share a row.
     pub log: usize,
+    /// All are one list of groups, without strides or rows: the kernel needs no loop.
+    pub flat: bool,
 }
 
 /// Walks views that all have the shape `full` or are broadcast to it; the first one has all of it.
 pub(super) fn walk<const N: usize>(views: [&View; N], full: &[usize], op: &str) -> Walk<N> {
     let flat = views.iter().all(|v| v.shape == full && v.is_contiguous());
-    walk_joined(if flat { views.map(as_groups) } else { joined(views, full, op) }, op)
+    Walk { flat, ..walk_joined(if flat { views.map(as_groups) } else { joined(views, full, op) }, op) }
 }
 
 /// The same by whole rows, for kernels that must know where rows end.
@@ -100,7 +102,7 @@ fn walk_joined<const N: usize>(views: [View; N], op: &str) -> Walk<N> {
     };
     let rows: usize = if single { shape[0] } else { shape[1..outer].iter().product() };
     let grid = [rows.div_ceil(per_group), if single { 1 } else { shape[0] }, 1];
-    Walk { axes: views.each_ref().map(of), cuts: views.each_ref().map(follows), groups: grid, log, views }
+    Walk { axes: views.each_ref().map(of), cuts: views.each_ref().map(follows), groups: grid, log, flat: false, views }
 }
 
 /// Views of one rank, at least two, with neighbouring outer axes joined where all of them allow it; broadcast axes have extent 1.

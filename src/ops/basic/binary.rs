@@ -72,6 +72,7 @@ impl Op for Binary {
         let w = walk([&y[0], &x[0], &x[1]], &y[0].shape, "binary");
         let [out, a, b] = &w.axes;
         let launch = Launch::new(source(), "forward", self.uniform(w.log, [a, b, out, a]), w.groups)
+            .constant("FLAT", f64::from(u8::from(w.flat)))
             .read("a", &w.views[1], &w.cuts[1])
             .read("b", &w.views[2], &w.cuts[2])
             .write("y", &w.views[0], &w.cuts[0]);
@@ -89,6 +90,7 @@ impl Op for Binary {
                 let w = walk([dy, dx, if self.mul { other } else { dy }], full, "binary");
                 let [out, d, o] = &w.axes;
                 let launch = Launch::new(source(), "backward_same", self.uniform(w.log, [d, o, out, d]), w.groups)
+                    .constant("FLAT", f64::from(u8::from(w.flat)))
                     .read("dy", &w.views[0], &w.cuts[0])
                     .read("b", &w.views[2], &w.cuts[2])
                     .write("dx", &w.views[1], &w.cuts[1]);

@@ -46,7 +46,8 @@ fn record(r: &mut Recorder, entry: &'static str, src: Option<&View>, dst: &View,
         ("log", w.log.into()),
         ("value", value.into()),
     ]);
-    let mut launch = Launch::new(source(), entry, uniform, w.groups).write("y", &w.views[0], &w.cuts[0]);
+    let mut launch =
+        Launch::new(source(), entry, uniform, w.groups).write("y", &w.views[0], &w.cuts[0]).constant("FLAT", f64::from(u8::from(w.flat)));
     if src.is_some() {
         launch = launch.read("x", &w.views[1], &w.cuts[1]);
     }
