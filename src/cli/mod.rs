@@ -6,6 +6,7 @@ pub mod bench;
 pub mod data;
 pub mod devices;
 pub mod evaluate;
+pub mod params;
 pub mod report;
 pub mod search;
 pub mod stop;
@@ -35,6 +36,9 @@ pub enum Command {
     Devices(devices::Devices),
     /// Compare a predicted structure with a reference.
     Evaluate(evaluate::Evaluate),
+    /// Look into, make and convert files of parameters.
+    #[command(subcommand)]
+    Params(params::Params),
     /// Make one HTML page of a training run.
     Report(report::Report),
     /// Train a network on data sets.
@@ -52,6 +56,7 @@ pub fn run(cli: Cli) -> crate::error::Result<u8> {
         Command::Data(command) => data::run(command),
         Command::Devices(args) => devices::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Params(command) => params::run(&command),
         Command::Report(args) => report::run(&args),
         Command::Search(args) => search::run(&args),
         Command::Train(args) => train::run(&args),

@@ -15,6 +15,7 @@ pub mod msa;
 pub mod npz;
 pub mod pdb;
 pub mod pdb_write;
+pub mod safetensors;
 pub mod seqres;
 pub mod stockholm;
 pub mod stockholm_text;

@@ -5,8 +5,8 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use npyz::{DType, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder};
-use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 use crate::error::{Error, Result};
 use crate::io::text;
@@ -21,27 +21,13 @@ pub fn write(path: impl AsRef<Path>, tensors: &BTreeMap<String, HostTensor>, str
     let path = path.as_ref();
     let failed = |e: std::io::Error| Error::io(path, e);
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
-    let begin = |archive: &mut ZipWriter<Cursor<Vec<u8>>>, name: &str, bytes: usize| {
-        let options = SimpleFileOptions::DEFAULT.large_file(bytes > LARGE);
-        archive.start_file(format!("{}.npy", name.replace('/', ".")), options).map_err(|e| failed(e.into()))
-    };
     for (name, tensor) in tensors {
-        let shape: Vec<u64> = tensor.shape.iter().map(|&d| d as u64).collect();
-        begin(&mut archive, name, 4 * tensor.len())?;
-        match &tensor.data {
-            Data::F32(v) => {
-                let mut w = WriteOptions::new().default_dtype().shape(&shape).writer(&mut archive).begin_nd().map_err(failed)?;
-                w.extend(v.iter().copied()).and_then(|()| w.finish()).map_err(failed)?;
-            }
-            Data::I32(v) => {
-                let mut w = WriteOptions::new().default_dtype().shape(&shape).writer(&mut archive).begin_nd().map_err(failed)?;
-                w.extend(v.iter().copied()).and_then(|()| w.finish()).map_err(failed)?;
-            }
-        }
+        begin(&mut archive, &name.replace('/', "."), 4 * tensor.len(), CompressionMethod::Deflated).map_err(failed)?;
+        array_of(&mut archive, tensor).map_err(failed)?;
     }
     for (name, lines) in strings {
         let width = lines.iter().map(String::len).max().unwrap_or(0).max(1);
-        begin(&mut archive, name, width * lines.len())?;
+        begin(&mut archive, &name.replace('/', "."), width * lines.len(), CompressionMethod::Deflated).map_err(failed)?;
         let kind = DType::Plain(format!("|S{width}").parse().map_err(|e| Error::format(path, format!("array `{name}`: {e}")))?);
         let options = WriteOptions::<[u8]>::new().dtype(kind).shape(&[lines.len() as u64]);
         let mut w = options.writer(&mut archive).begin_nd().map_err(failed)?;
@@ -52,6 +38,40 @@ pub fn write(path: impl AsRef<Path>, tensors: &BTreeMap<String, HostTensor>, str
     }
     let buffer = archive.finish().map_err(|e| failed(e.into()))?;
     text::write_whole(path, &buffer.into_inner())
+}
+
+/// Writes tensors as `numpy.savez` does, as AlphaFold's parameters are kept: names as they are, slashes and all, and nothing compressed.
+pub fn write_plain(path: impl AsRef<Path>, tensors: &BTreeMap<String, HostTensor>) -> Result<()> {
+    let path = path.as_ref();
+    let failed = |e: std::io::Error| Error::io(path, e);
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, tensor) in tensors {
+        begin(&mut archive, name, 4 * tensor.len(), CompressionMethod::Stored).map_err(failed)?;
+        array_of(&mut archive, tensor).map_err(failed)?;
+    }
+    let buffer = archive.finish().map_err(|e| failed(e.into()))?;
+    text::write_whole(path, &buffer.into_inner())
+}
+
+type Archive = ZipWriter<Cursor<Vec<u8>>>;
+
+fn begin(archive: &mut Archive, name: &str, bytes: usize, method: CompressionMethod) -> std::io::Result<()> {
+    let options = SimpleFileOptions::DEFAULT.large_file(bytes > LARGE).compression_method(method);
+    Ok(archive.start_file(format!("{name}.npy"), options)?)
+}
+
+fn array_of(archive: &mut Archive, tensor: &HostTensor) -> std::io::Result<()> {
+    let shape: Vec<u64> = tensor.shape.iter().map(|&d| d as u64).collect();
+    match &tensor.data {
+        Data::F32(v) => {
+            let mut w = WriteOptions::new().default_dtype().shape(&shape).writer(archive).begin_nd()?;
+            w.extend(v.iter().copied()).and_then(|()| w.finish())
+        }
+        Data::I32(v) => {
+            let mut w = WriteOptions::new().default_dtype().shape(&shape).writer(archive).begin_nd()?;
+            w.extend(v.iter().copied()).and_then(|()| w.finish())
+        }
+    }
 }
 
 /// Reads all numeric arrays: integers and booleans as i32, floats as f32, whatever their width. Arrays of text are left out, and so are arrays

@@ -6,7 +6,7 @@ use crate::nn::attention::{Config, attention};
 use crate::nn::dropout::add_dropout;
 use crate::nn::global_attention;
 use crate::nn::init::Init;
-use crate::nn::layers::{layer_norm, linear, transition};
+use crate::nn::layers::{gate, layer_norm, linear, transition};
 use crate::nn::outer_product_mean::outer_product_mean;
 use crate::nn::params::{Decl, Scope};
 use crate::ops::basic::dropout::Share;
@@ -19,7 +19,7 @@ use crate::ops::evoformer::triangle_product::TriangleProduct;
 /// `[c_z]` to one bias a head, without a constant: `feat_2d_weights [c_z, h]`.
 fn pair_bias<'g>(scope: &Scope<'g>, z: Tensor<'g>, heads: usize) -> Tensor<'g> {
     let c_z = *z.shape().last().expect("an axis");
-    let w = scope.param(Decl { name: "feat_2d_weights", input: &[c_z], output: &[heads], init: Init::Linear });
+    let w = scope.param(Decl { name: "feat_2d_weights", input: &[c_z], output: &[heads], init: Init::Normal });
     scope.graph.apply(Linear { bias: false, act: Act::None }, &[z, w]) // [n_res, n_res, h]
 }
 
@@ -84,21 +84,20 @@ pub fn triangle_multiplication<'g>(
     let edge = |a, gate| scope.graph.apply(Gated { gate: true }, &[a, gate, mask]); // [n_res, n_res, c]
     let (a, b) = match edges {
         Edges::Apart => {
-            let map = |name: &str, init| linear(&scope.child(name), z, c, init, Act::None);
-            let side = |a, g| edge(map(a, Init::Linear), map(g, Init::Constant(0.0)));
+            let side = |a, g| edge(linear(&scope.child(a), z, c, Init::Linear, Act::None), gate(&scope.child(g), z, c, Act::None));
             (side("left_projection", "left_gate"), side("right_projection", "right_gate"))
         }
         Edges::Fused => {
             let ab = linear(&scope.child("projection"), z, 2 * c, Init::Linear, Act::None); // [n_res, n_res, 2 c]
-            let gate = linear(&scope.child("gate"), z, 2 * c, Init::Constant(0.0), Act::None);
-            let half = |at: usize| edge(ab.slice(2, at..at + c), gate.slice(2, at..at + c));
+            let gates = gate(&scope.child("gate"), z, 2 * c, Act::None);
+            let half = |at: usize| edge(ab.slice(2, at..at + c), gates.slice(2, at..at + c));
             (half(0), half(c))
         }
     }; // line 2
     let x = scope.graph.apply(TriangleProduct { outgoing }, &[a, b]); // line 4  [n_res, n_res, c]
     let x = layer_norm(&scope.child(norm_out), x);
     let x = linear(&scope.child("output_projection"), x, c_z, Init::Constant(0.0), Act::None); // [n_res, n_res, c_z]
-    x * linear(&scope.child("gating_linear"), z, c_z, Init::Constant(0.0), Act::Sigmoid) // line 3
+    x * gate(&scope.child("gating_linear"), z, c_z, Act::Sigmoid) // line 3
 }
 
 /// The attention of a block's pair half.

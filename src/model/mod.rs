@@ -9,6 +9,7 @@ pub mod evoformer;
 pub mod features;
 pub mod heads;
 pub mod network;
+pub mod parameters;
 pub mod presets;
 pub mod structure;
 pub mod template;

@@ -35,6 +35,12 @@ pub fn linear_axes<'g>(
     }
 }
 
+/// `Linear` as gates have it, before or with their sigmoid: weights begin at zero and the bias at one, so that every gate begins open.
+pub fn gate<'g>(scope: &Scope<'g>, x: Tensor<'g>, output: usize, act: Act) -> Tensor<'g> {
+    let input = [*x.shape().last().expect("an axis")];
+    linear_axes(scope, x, &input, &[output], Init::Constant(0.0), Some(Init::Constant(1.0)), act)
+}
+
 /// `LayerNorm` with the parameters `scale` and `offset` of `scope`.
 pub fn layer_norm<'g>(scope: &Scope<'g>, x: Tensor<'g>) -> Tensor<'g> {
     let c = *x.shape().last().expect("an axis");

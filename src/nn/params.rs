@@ -7,10 +7,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use rayon::prelude::*;
+
 use crate::error::{Error, Result};
 use crate::gpu::view::{ARENA_UNIT, padded};
 use crate::graph::{Graph, Tensor};
-use crate::nn::init::Init;
+use crate::nn::init::{self, Init};
 use crate::tensor::HostTensor;
 
 /// One parameter of one block.
@@ -28,6 +30,8 @@ pub struct Entry {
     pub strides: Vec<usize>,
     /// How it begins.
     pub init: Init,
+    /// The product of its input axes.
+    pub fan_in: usize,
 }
 
 /// All parameters of a model, in the order of the arena.
@@ -119,7 +123,8 @@ impl Params {
         let name = full_name(path, decl.name);
         self.index.insert((name.clone(), block.map_or(0, |b| b.0)), self.entries.len());
         let shape = [decl.input, decl.output].concat();
-        self.entries.push(Entry { name, block, shape, offset, strides, init: decl.init });
+        let fan_in = decl.input.iter().product();
+        self.entries.push(Entry { name, block, shape, offset, strides, init: decl.init, fan_in });
     }
 
     /// The official names and shapes, stack axis included.
@@ -145,6 +150,20 @@ impl Params {
             entry.places().zip(values).for_each(|(at, v)| arena[at] = *v);
         }
         Ok(arena)
+    }
+
+    /// The arena at the beginning of training: AlphaFold's initialisers, drawn from `seed` alone.
+    pub fn initial(&self, seed: u64) -> Vec<f32> {
+        let values = |e: &Entry| {
+            let n: usize = e.shape.iter().product();
+            e.init.values(init::key(seed, &e.name), e.block.map_or(0, |b| b.0) * n, &e.shape, e.fan_in)
+        };
+        let all: Vec<Vec<f32>> = self.entries.par_iter().map(values).collect();
+        let mut arena = vec![0.0; self.len];
+        for (entry, values) in self.entries.iter().zip(&all) {
+            entry.places().zip(values).for_each(|(at, v)| arena[at] = *v);
+        }
+        arena
     }
 
     /// The official tensors of an arena of parameters or of their gradients.

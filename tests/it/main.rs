@@ -9,6 +9,7 @@ mod data_set;
 mod evaluate_command;
 mod loss_invariance;
 mod op_cases;
+mod parameters;
 mod planner;
 mod portability;
 mod predict;
