@@ -1,7 +1,7 @@
 //! Parameters: AlphaFold's names and shapes, its initialisers, its files.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyfold::model::network::Network;
 use anyfold::model::parameters::{self, Differences, Tensors, shapes};
@@ -114,7 +114,7 @@ fn files_keep_every_bit() {
     assert!(raw.windows(entry.len()).any(|w| w == entry), "entries have AlphaFold's names");
 }
 
-fn refused(path: &PathBuf, name: &str) -> String {
+fn refused(path: &Path, name: &str) -> String {
     parameters::load(path, &params(name), name).unwrap_err().to_string()
 }
 
