@@ -112,7 +112,7 @@ pub fn check(path: &Path, given: &Tensors, params: &Params, model: &str) -> Resu
     }
     let fitting = fitting(&shapes);
     let hint = match fitting.is_empty() {
-        true => format!("`anyfold params show {} --preset {model}` lists all", path.display()),
+        true => format!("`anyfold params show {} --preset NAME` lists all", path.display()),
         false => format!("they fit {}", fitting.join(", ")),
     };
     Err(Error::format(path, format!("these are not the parameters of {model}: {}; {hint}", differences.first())))

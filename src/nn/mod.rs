@@ -6,7 +6,6 @@ pub mod attention;
 pub mod dropout;
 pub mod global_attention;
 pub mod init;
-pub mod initial;
 pub mod layers;
 pub mod outer_product_mean;
 pub mod params;

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::gpu::program::Cache;
 use crate::model::features::Extents;
+use crate::model::parameters;
 use crate::protein::letters::slot37::CA;
 use crate::protein::metrics::lddt::alphafold_lddt;
 use crate::protein::metrics::superpose::rmsd;
@@ -158,12 +159,11 @@ pub fn run(gpu: &Gpu, start: &Start) -> Result<Ended> {
 /// The parameters that a run begins with.
 fn beginning(config: &Config, step: &Step) -> Result<Vec<f32>> {
     if config.start.from == "random" {
-        return step.params.pack(&step.params.initial(config.seed));
+        return Ok(step.params.initial(config.seed));
     }
     let path = Path::new(&config.start.from);
-    if path.extension().is_some_and(|e| e == "npz") {
-        let file = crate::io::npz::read(path)?;
-        return step.params.pack(&file);
+    if path.extension().is_some_and(|e| e == "npz" || e == "safetensors") {
+        return parameters::load(path, &step.params, "the run's model");
     }
     let checkpoint = checkpoint::read(path)?;
     Ok(checkpoint.arena(if config.start.ema { "ema" } else { "parameters" }, step.params.len())?.to_vec())
