@@ -8,6 +8,7 @@ pub mod devices;
 pub mod evaluate;
 pub mod params;
 pub mod report;
+pub mod predict;
 pub mod search;
 pub mod stop;
 pub mod templates;
