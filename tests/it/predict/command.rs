@@ -43,7 +43,9 @@ impl Bench {
 
     /// Names of files are put into the folder; everything else stays.
     fn run(&self, line: &str) -> Result<u8> {
-        let word = |w: &str| if w.contains('.') && !w.starts_with('-') && w.parse::<f64>().is_err() { self.at(w).display().to_string() } else { w.into() };
+        let word = |w: &str| {
+            if w.contains('.') && !w.starts_with('-') && w.parse::<f64>().is_err() { self.at(w).display().to_string() } else { w.into() }
+        };
         let words = ["predict".to_owned()].into_iter().chain(line.split_whitespace().map(word));
         run(&Line::try_parse_from(words).unwrap_or_else(|e| panic!("{e}")).predict, &open)
     }
@@ -71,13 +73,17 @@ fn a_batch_with_a_bad_record_ends_with_1_and_a_whole_one_with_0() {
                 --max-msa 4:8 --no-plots --json o.json";
     assert_eq!(bench.run(line).unwrap(), 1);
     let outcomes = bench.json("o.json");
-    let states: Vec<_> = outcomes["targets"].as_array().unwrap().iter().map(|t| (t["name"].as_str().unwrap(), t["state"].clone())).collect();
+    let states: Vec<_> =
+        outcomes["targets"].as_array().unwrap().iter().map(|t| (t["name"].as_str().unwrap(), t["state"].clone())).collect();
     assert_eq!((states[0].0, states[1].0, states[1].1.as_str()), ("b", "a", Some("done")));
     assert!(states[0].1["failed"].as_str().unwrap().contains("q.fasta:4: `1` cannot be part"));
     let ranking = bench.json("out.d/a/ranking_debug.json");
     assert_eq!(ranking["order"].as_array().unwrap().len(), 4);
     let record = bench.json("out.d/a/prediction.json");
-    assert_eq!((&record["settings"]["seeds"][1], record["settings"]["models"][1]["features"]["max_clusters"].as_u64()), (&Value::from(6), Some(4)));
+    assert_eq!(
+        (&record["settings"]["seeds"][1], record["settings"]["models"][1]["features"]["max_clusters"].as_u64()),
+        (&Value::from(6), Some(4))
+    );
     // Models with templates leave four rows to these.
     assert_eq!(record["settings"]["models"][0]["features"]["max_clusters"].as_u64(), Some(1));
     bench.put("q.fasta", ">a\nMKTAYIAKQR\n");
