@@ -3,12 +3,14 @@
 use clap::{Parser, Subcommand};
 
 pub mod bench;
+mod checkpoint;
 pub mod data;
 pub mod devices;
 pub mod evaluate;
 pub mod params;
 pub mod report;
 pub mod predict;
+pub mod report;
 pub mod search;
 pub mod stop;
 pub mod templates;
@@ -40,6 +42,8 @@ pub enum Command {
     /// Look into, make and convert files of parameters.
     #[command(subcommand)]
     Params(params::Params),
+    /// Predict structures from sequences, alignments or features.
+    Predict(predict::Predict),
     /// Make one HTML page of a training run.
     Report(report::Report),
     /// Train a network on data sets.
@@ -58,6 +62,7 @@ pub fn run(cli: Cli) -> crate::error::Result<u8> {
         Command::Devices(args) => devices::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Params(command) => params::run(&command),
+        Command::Predict(args) => predict::on_device(&args),
         Command::Report(args) => report::run(&args),
         Command::Search(args) => search::run(&args),
         Command::Train(args) => train::run(&args),

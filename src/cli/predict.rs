@@ -1,6 +1,6 @@
 //! `anyfold predict`: sequences, alignments or features in, ranked structures out.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,20 +8,27 @@ use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::checkpoint;
 use super::templates::TemplateArgs;
 use crate::data::distill::Rules;
 use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::gpu::device::Choice;
+use crate::gpu::program::Cache;
 use crate::io::text;
-use crate::predict::Run;
 use crate::predict::batch::{self, Event, Options, Outcome, State};
 use crate::predict::confidence::RankBy;
 use crate::predict::distill as distillation;
 use crate::predict::input::{self, Files, Refused, Source, Target};
+use crate::predict::network;
 use crate::predict::parameters::{self, Found};
+use crate::predict::weights::Weights;
+use crate::predict::{Model, Run};
 use crate::search::config::SearchConfig;
 use crate::search::process::Limits;
 use crate::search::run::{self as searches, RunOptions};
 use crate::search::steps::Query;
+use crate::tensor::DType;
 
 /// Predict structures: ranked PDB and ModelCIF files, confidences, plots and a page, in a folder for each target.
 ///
@@ -114,16 +121,34 @@ pub struct Predict {
     /// Not here yet.
     #[arg(long, hide = true)]
     relax: bool,
+    /// How activations are stored: f32 or bf16.
+    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"], value_name = "TYPE")]
+    storage: String,
+    /// Part of an adapter's name, or its index in `anyfold devices`.
+    #[arg(long, value_name = "NAME|INDEX")]
+    adapter: Option<String>,
     /// Write the outcomes as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-/// Opens the network with these parameters. THE PLUG: replaced by the model's own.
-type Open<'a> = dyn Fn(&[Found]) -> Result<Box<Run<'static>>> + 'a;
+/// Opens the network with these parameters; tests put another in its place.
+type Open<'a> = dyn Fn(&[Found]) -> Result<Box<Run<'a>>> + 'a;
 
-/// Runs the command. 1 when a target could not be predicted.
-pub fn run(args: &Predict, open: &Open) -> Result<u8> {
+/// Runs the command on the chosen adapter. 1 when a target could not be predicted.
+pub fn on_device(args: &Predict) -> Result<u8> {
+    let (gpu, cache) = (OnceCell::new(), Cache::default());
+    let storage = if args.storage == "bf16" { DType::Bf16 } else { DType::F32 };
+    run(args, &|models| {
+        let read = |m: &Found| if checkpoint::is(&m.path) { checkpoint::weights(&m.path) } else { Weights::read(m) };
+        let weights = models.iter().map(|m| Ok((m.model.name.clone(), read(m)?))).collect::<Result<_>>()?;
+        let opened = Gpu::open(&Choice { adapter: args.adapter.clone(), ..Choice::default() })?;
+        Ok(network::open(gpu.get_or_init(|| opened), &cache, storage, weights))
+    })
+}
+
+/// Runs the command with a network. 1 when a target could not be predicted.
+pub fn run<'a>(args: &Predict, open: &Open<'a>) -> Result<u8> {
     if args.relax {
         return Err(Error::Config(
             "--relax: Amber relaxation is an issue of its own, next; until then structures are not relaxed, and the violations in every output show it".into(),
@@ -186,7 +211,21 @@ fn distill(args: &Predict, targets: &[Target], outcomes: &[Outcome], set: &Path)
 
 /// The parameters, with the alignment's sizes as the user wants them.
 fn models(args: &Predict) -> Result<Vec<Found>> {
-    let mut models = parameters::find(&args.params, args.preset.as_deref(), &args.models)?;
+    let (checkpoints, files): (Vec<PathBuf>, Vec<PathBuf>) = args.params.iter().cloned().partition(|p| checkpoint::is(p));
+    let mut models = match (files.is_empty(), checkpoints.is_empty()) {
+        (true, false) => Vec::new(),
+        _ => parameters::find(&files, args.preset.as_deref(), &args.models)?,
+    };
+    for (k, path) in checkpoints.into_iter().enumerate() {
+        let (preset, features) = checkpoint::described(&path)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = if models.iter().any(|m| m.model.name == stem) { format!("{stem}_{}", k + 1) } else { stem };
+        models.push(Found { model: Model { name, identity: parameters::checksum(&path)?, features }, preset, path });
+    }
+    if args.storage != "f32" {
+        // Results differ, and a batch that resumes must not mix them.
+        models.iter_mut().for_each(|m| m.model.identity += &format!(", {}", args.storage));
+    }
     if let Some(sizes) = &args.max_msa {
         let wrong = || Error::Config(format!("--max-msa {sizes}: expected cluster rows and extra rows, such as 512:1024"));
         let (clusters, extra) = sizes.split_once(':').ok_or_else(wrong)?;

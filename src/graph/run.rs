@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::gpu::program::{Cache, Placed, Program, bytes_of};
-use crate::gpu::recorder::{Command, Traits};
+use crate::gpu::recorder::{Command, Recorded, Traits};
 use crate::gpu::view::padded;
 use crate::gpu::{Gpu, Root, View};
 use crate::graph::plan::{self, Plan};
@@ -91,6 +91,34 @@ impl Joined {
     }
 }
 
+/// Command lists with their memory plan: nothing is allocated yet.
+#[derive(Debug)]
+pub struct Planned {
+    joined: Joined,
+    /// The memory plan.
+    pub plan: Plan,
+}
+
+impl Planned {
+    /// Plans several graphs as command lists.
+    pub fn new(gpu: &Gpu, graphs: &[(&str, &Graph)]) -> Result<Self> {
+        let mut joined = Joined::default();
+        graphs.iter().for_each(|(name, graph)| joined.add(name, graph, &gpu.traits));
+        let lives = plan::lives(&joined.lowered.commands, &joined.lowered.roots);
+        let plan = plan::place(&lives, gpu.align, gpu.traits.max_buffer)?;
+        Ok(Self { joined, plan })
+    }
+
+    /// Floating-point operations of all lists, as the operations count them.
+    pub fn flops(&self) -> f64 {
+        flops(&self.joined.lowered.commands)
+    }
+}
+
+fn flops(commands: &[Recorded]) -> f64 {
+    commands.iter().map(|c| if let Command::Launch(launch) = &c.command { launch.flops } else { 0.0 }).sum()
+}
+
 impl<'a> Session<'a> {
     /// Plans, allocates and compiles one graph, as the list `run`.
     pub fn new(gpu: &'a Gpu, cache: &Cache, graph: &Graph) -> Result<Self> {
@@ -100,10 +128,13 @@ impl<'a> Session<'a> {
     /// Plans, allocates and compiles several graphs as command lists. Inputs, parameters and gradients of the same name are the same
     /// memory in all of them; names of outputs must differ.
     pub fn of(gpu: &'a Gpu, cache: &Cache, graphs: &[(&str, &Graph)]) -> Result<Self> {
-        let mut joined = Joined::default();
-        graphs.iter().for_each(|(name, graph)| joined.add(name, graph, &gpu.traits));
+        Self::planned(gpu, cache, Planned::new(gpu, graphs)?)
+    }
+
+    /// Allocates and compiles what was planned.
+    pub fn planned(gpu: &'a Gpu, cache: &Cache, planned: Planned) -> Result<Self> {
+        let Planned { joined, plan } = planned;
         let Joined { lowered, shared, lists, inputs, params, outputs, constants } = joined;
-        let plan = plan::place(&plan::lives(&lowered.commands, &lowered.roots), gpu.align, gpu.traits.max_buffer)?;
         let arenas = plan.arenas.iter().map(|&bytes| gpu.buffer("arena", bytes, false)).collect::<Result<Vec<_>>>()?;
         let placed: Placed = plan.places.iter().map(|(root, p)| (*root, (p.arena, p.offset))).collect();
         let program = Program::new(gpu, cache, &lowered.commands, &arenas, &placed)?;
@@ -166,8 +197,7 @@ impl<'a> Session<'a> {
 
     /// Floating-point operations of some of the commands, as the operations count them.
     pub fn flops(&self, commands: Range<usize>) -> f64 {
-        let of = |command: &Command| if let Command::Launch(launch) = command { launch.flops } else { 0.0 };
-        self.lowered.commands[commands].iter().map(|c| of(&c.command)).sum()
+        flops(&self.lowered.commands[commands])
     }
 
     /// Writes the input `name`.

@@ -226,6 +226,7 @@ fn predict(
         tolerance: options.tolerance,
         tensors: options.tensors,
         pass: &pass,
+        note: &|text| watch(Event::Note(text)),
     };
     let began = Instant::now();
     let raw = network(inputs, &request)?;

@@ -3,7 +3,8 @@
 //! [`input`] finds targets and [`batch`] takes them one after the other; [`scored`] is one run's structure with its confidences, which
 //! [`confidence`] computes; [`output`] writes a target's folder, [`report`] its page, [`plots`] its pictures. [`names`] makes folders' names of
 //! headers, [`coverage`] counts an alignment, [`parameters`] finds what to predict with,
-//! [`distill`] makes a training set of what came out. The network is one function, [`Run`]. Knows nothing of clap or exit codes.
+//! [`distill`] makes a training set of what came out. The network is one function, [`Run`]; [`mod@network`] makes it of [`weights`], and [`feed`]
+//! gives it features. Knows nothing of clap or exit codes.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +18,17 @@ pub mod batch;
 pub mod confidence;
 pub mod coverage;
 pub mod distill;
+pub mod feed;
 pub mod input;
 pub mod names;
+pub mod network;
 pub mod output;
 pub mod parameters;
 pub mod plots;
 pub mod raster;
 pub mod report;
 pub mod scored;
+pub mod weights;
 
 /// One set of parameters to predict with.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +80,8 @@ pub struct Request<'a> {
     pub tensors: bool,
     /// Called before each pass with its number, from 0. An error (the user wants to stop) ends the run.
     pub pass: &'a dyn Fn(usize) -> Result<()>,
+    /// Called with what the user should know, such as the memory that a new plan takes.
+    pub note: &'a dyn Fn(&str),
 }
 
 /// Logits over bins with the borders between them, one less than bins.

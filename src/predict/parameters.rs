@@ -85,7 +85,7 @@ pub fn features_of(preset: &str) -> Option<FeatureConfig> {
 }
 
 /// Length and CRC-32 of a file: a batch that resumes must go on with the same parameters.
-fn checksum(path: &Path) -> Result<String> {
+pub fn checksum(path: &Path) -> Result<String> {
     let failed = |e| Error::io(path, e);
     let mut file = std::fs::File::open(path).map_err(failed)?;
     let (mut digest, mut length, mut part) = (crc32fast::Hasher::new(), 0u64, vec![0; 1 << 20]);

@@ -1,8 +1,9 @@
-//! Prediction without its network: a made-up one stands in its place, and only here.
+//! Prediction: most of it without its network, in whose place a made-up one stands; [`network`] has the real one.
 
 mod batch;
 mod command;
 mod fake;
 mod files;
 mod inputs;
+mod network;
 mod outside;

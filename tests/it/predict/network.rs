@@ -1,0 +1,223 @@
+//! The real network behind the command: against AlphaFold's own code, against itself, and from a sequence to files.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyfold::cli::predict::{Predict, on_device};
+use anyfold::error::Result;
+use anyfold::gpu::Gpu;
+use anyfold::gpu::device::Choice;
+use anyfold::gpu::program::Cache;
+use anyfold::io::npz;
+use anyfold::model::network::Network;
+use anyfold::model::presets::preset;
+use anyfold::predict::batch::{State, run};
+use anyfold::predict::input::{Files, targets};
+use anyfold::predict::network;
+use anyfold::predict::weights::Weights;
+use anyfold::tensor::{DType, HostTensor};
+use anyfold::verify::alphafold_config::{self, Part};
+use anyfold::verify::golden::Golden;
+use clap::Parser;
+use serde_json::Value;
+
+use super::fake;
+use crate::shared::shared;
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    predict: Predict,
+}
+
+/// Runs a command line whose words are separated by blanks.
+fn command(line: &str) -> Result<u8> {
+    on_device(&Line::try_parse_from(["predict"].into_iter().chain(line.split_whitespace())).unwrap_or_else(|e| panic!("{e}")).predict)
+}
+
+/// Writes parameters as the released files have them: entries under the official names, with their slashes.
+fn released(path: &Path, tensors: &BTreeMap<String, HostTensor>) {
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
+    for (name, tensor) in tensors {
+        archive.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::DEFAULT).unwrap();
+        let shape: String = tensor.shape.iter().map(|d| format!("{d}, ")).collect();
+        let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
+        while (header.len() + 11) % 64 != 0 {
+            header.push(' ');
+        }
+        header.push('\n');
+        archive.write_all(b"\x93NUMPY\x01\x00").unwrap();
+        archive.write_all(&(header.len() as u16).to_le_bytes()).unwrap();
+        archive.write_all(header.as_bytes()).unwrap();
+        archive.write_all(bytemuck::cast_slice(tensor.as_f32())).unwrap();
+    }
+    archive.finish().unwrap();
+}
+
+/// Random parameters of a preset: weights that keep the size of what passes through them, scales around one.
+fn random(name: &str) -> BTreeMap<String, HostTensor> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut chance = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    let mut one = |name: &str, shape: &[usize]| {
+        let fan = shape.iter().rev().nth(1).copied().unwrap_or(100) as f32;
+        let middle = if name.ends_with("scale") { 1.0 } else { 0.0 };
+        HostTensor::f32(shape, (0..shape.iter().product()).map(|_| middle + chance() / fan.sqrt()).collect())
+    };
+    Network::parameters(&preset(name).unwrap()).official().iter().map(|(n, s)| (n.clone(), one(n, s))).collect()
+}
+
+/// The largest difference over the largest value.
+fn error(found: &HostTensor, reference: &HostTensor) -> f64 {
+    assert_eq!(found.shape, reference.shape);
+    let largest = reference.as_f32().iter().fold(0.0_f64, |m, x| m.max(f64::from(x.abs())));
+    let pairs = found.as_f32().iter().zip(reference.as_f32());
+    pairs.fold(0.0_f64, |m, (a, b)| m.max(f64::from((a - b).abs()))) / largest
+}
+
+/// The corner of the first `n` residues on every axis that has `padded`.
+fn valid(t: &HostTensor, padded: usize, n: usize) -> HostTensor {
+    let to: Vec<usize> = t.shape.iter().map(|&d| if d == padded { n } else { d }).collect();
+    anyfold::predict::feed::cropped(t, &to)
+}
+
+/// Predicts a golden case's features from a file with its parameters, read from an npz in the released format.
+fn golden(case: &str, params: impl Fn(&Golden, &Weights) -> BTreeMap<String, HostTensor>, tolerance: f64) {
+    let Some(path) = shared(&format!("goldens/model/{case}.safetensors")) else { return };
+    let golden = Golden::read(&path).unwrap();
+    let part = Part::of(&golden);
+    let config = alphafold_config::model(part).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let empty = Weights { config: config.clone(), official: BTreeMap::new() };
+    released(&at("params.npz"), &params(&golden, &empty));
+    let weights = Weights::new(config, npz::read(at("params.npz")).unwrap()).unwrap();
+    let features: BTreeMap<String, HostTensor> = golden.with_prefix("in:").map(|(n, t)| (n.to_owned(), t.clone())).collect();
+    npz::write(at("features.npz"), &features, &BTreeMap::new()).unwrap();
+
+    let n_recycle = part.size("num_recycle").unwrap();
+    let n_ensemble = features["aatype"].shape[0] / (n_recycle + 1);
+    let model = fake::model("golden");
+    let options = anyfold::predict::batch::Options { n_recycle: Some(n_recycle), n_ensemble, tensors: true, ..fake::options(at("out")) };
+    let (gpu, cache) = (Gpu::open(&Choice::default()).unwrap(), Cache::default());
+    let mut network = network::open(&gpu, &cache, DType::F32, BTreeMap::from([("golden".into(), weights)]));
+    let found = targets(&[at("features.npz")], &Files::default()).unwrap();
+    let outcomes = run(found, &[model], &options, &mut *network, &|_| ()).unwrap();
+    assert_eq!(outcomes[0].state, State::Done);
+
+    let made = npz::read(at("out/features/result_golden_pred_0.npz")).unwrap();
+    let (padded, n) = (features["aatype"].shape[1], outcomes[0].n_res);
+    let mut compared = 0;
+    for (name, reference) in golden.with_prefix("out:") {
+        let Some(found) = made.get(&name.replace('/', ".")) else { continue };
+        let wrong = error(found, &valid(reference, padded, n));
+        assert!(wrong < tolerance, "{case}: {name} is off by {wrong:.1e} of its largest value");
+        compared += 1;
+    }
+    assert!(compared >= 12, "{compared} tensors compared");
+    let record: Value = serde_json::from_slice(&std::fs::read(at("out/features/prediction.json")).unwrap()).unwrap();
+    assert_eq!(record["ranking"][0]["passes"].as_array().unwrap().len(), n_recycle + 1);
+}
+
+fn stored(golden: &Golden, _: &Weights) -> BTreeMap<String, HostTensor> {
+    golden.with_prefix("param:").map(|(n, t)| (n.to_owned(), t.clone())).collect()
+}
+
+#[test]
+fn features_with_recycling_give_the_golden_outputs() {
+    golden("alphafold_recycle2", stored, 2e-4);
+}
+
+#[test]
+fn features_of_an_ensemble_and_without_templates_give_the_golden_outputs() {
+    golden("alphafold_ensemble2", stored, 2e-4);
+    golden("alphafold_notemplate", stored, 2e-4);
+}
+
+#[test]
+#[ignore = "93 million parameters take minutes on a software adapter"]
+fn full_size_parameters_give_the_golden_outputs() {
+    let hashed = |_: &Golden, empty: &Weights| {
+        let all = Network::parameters(&empty.config).official();
+        all.iter().map(|(name, shape)| (name.clone(), anyfold::verify::hashed::tensor(name, shape))).collect()
+    };
+    golden("full_size_model_1_ptm", hashed, 2e-3);
+}
+
+/// A folder with parameters of the tiny model, a sequence and an alignment of it.
+fn bench() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    released(&at("params_tiny.npz"), &random("tiny"));
+    std::fs::write(at("q.fasta"), ">q a protein\nMKTAYIAKQRQISFVKSHFSRQ\n").unwrap();
+    let rows = ">q\nMKTAYIAKQRQISFVKSHFSRQ\n>a\nMKTAYLAKQRaQISFVRSHFSRQ\n>b\nMRTAYIAK--QISWVKSHFSKQ\n>c\nMKSAYIAEQRQISFVKAHF--Q\n";
+    std::fs::write(at("q.a3m"), rows).unwrap();
+    let root = folder.path().display().to_string();
+    (folder, root)
+}
+
+/// Files of a prediction without those that hold times.
+fn files(folder: PathBuf) -> BTreeMap<String, Vec<u8>> {
+    let all = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file());
+    let named = all.map(|p| (p.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(p).unwrap()));
+    named.filter(|(name, _)| name != "timings.json" && name != "report.html").collect()
+}
+
+#[test]
+fn a_sequence_and_its_alignment_become_files_and_the_same_ones_twice() {
+    let (_folder, root) = bench();
+    let base = format!("--params {root}/params_tiny.npz --recycles 1 --max-msa 12:8 --no-plots --tensors");
+    assert_eq!(command(&format!("{root}/q.fasta --single-sequence --out {root}/single {base}")).unwrap(), 0);
+    for out in ["first", "second"] {
+        assert_eq!(command(&format!("{root}/q.fasta --msa {root}/q.a3m --out {root}/{out} {base} --seeds 2")).unwrap(), 0);
+    }
+    let at = |out: &str| Path::new(&root).join(out).join("q");
+    let (single, first, second) = (files(at("single")), files(at("first")), files(at("second")));
+    assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
+    for (name, bytes) in &first {
+        assert!(*bytes == second[name], "{name} differs between two runs");
+    }
+    assert!(single["ranked_0.pdb"] != first["ranked_0.pdb"], "the alignment is looked at");
+    assert!(first["ranked_0.pdb"] != first["ranked_1.pdb"], "the seed is looked at");
+    let chains = anyfold::io::structure::read(at("first").join("ranked_0.pdb")).unwrap();
+    assert_eq!(chains.chains[0].sites.len(), 22);
+    let record: Value = serde_json::from_slice(&first["prediction.json"]).unwrap();
+    let passes = record["ranking"][0]["passes"].as_array().unwrap();
+    assert_eq!(passes.len(), 2);
+    assert!(passes[1]["ca_change"].as_f64().unwrap() > 0.0 && passes[1]["ptm"].is_number());
+    assert_eq!(npz::read(at("first").join("result_tiny_pred_0.npz")).unwrap()["distogram.logits"].shape, [22, 22, 64]);
+}
+
+#[test]
+fn recycling_stops_when_the_structure_has_settled() {
+    let (_folder, root) = bench();
+    let line = format!(
+        "{root}/q.a3m --out {root}/out --params {root}/params_tiny.npz --recycles 5 --tolerance 1000 --max-msa 8:8 --no-plots --storage bf16"
+    );
+    assert_eq!(command(&line).unwrap(), 0);
+    let record: Value = serde_json::from_slice(&std::fs::read(format!("{root}/out/q/prediction.json")).unwrap()).unwrap();
+    assert_eq!(record["ranking"][0]["passes"].as_array().unwrap().len(), 2);
+    assert!(record["settings"]["models"][0]["identity"].as_str().unwrap().ends_with(", bf16"));
+}
+
+#[test]
+fn parameters_of_another_model_are_refused_by_name() {
+    let (_folder, root) = bench();
+    let fails = |params: &str, more: &str| {
+        command(&format!("{root}/q.fasta --single-sequence --out {root}/out --params {root}/{params} {more}")).unwrap_err().to_string()
+    };
+    let wrong = fails("params_tiny.npz", "--adapter none-such");
+    assert!(wrong.contains("no adapter `none-such`"), "{wrong}");
+    let mut all = random("tiny");
+    let (name, _) = all.pop_last().unwrap();
+    released(&Path::new(&root).join("less.npz"), &all);
+    let wrong = fails("less.npz", "--preset tiny");
+    assert!(wrong.contains("less.npz") && wrong.contains(&name) && wrong.contains("is missing"), "{wrong}");
+    std::fs::copy(format!("{root}/params_tiny.npz"), format!("{root}/params_small.npz")).unwrap();
+    let wrong = fails("params_small.npz", "");
+    assert!(wrong.contains("as parameters of `small`") && wrong.contains("expected"), "{wrong}");
+    assert!(!Path::new(&root).join("out").exists());
+}
