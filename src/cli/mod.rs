@@ -8,7 +8,6 @@ pub mod data;
 pub mod devices;
 pub mod evaluate;
 pub mod params;
-pub mod report;
 pub mod predict;
 pub mod report;
 pub mod search;
