@@ -42,7 +42,7 @@ pub enum Command {
     #[command(subcommand)]
     Params(params::Params),
     /// Predict structures from sequences, alignments or features.
-    Predict(predict::Predict),
+    Predict(Box<predict::Predict>),
     /// Make one HTML page of a training run.
     Report(report::Report),
     /// Train a network on data sets.
