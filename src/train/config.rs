@@ -181,6 +181,8 @@ pub struct Run {
     pub validate_every: u64,
     /// Passes of a validation.
     pub validation_passes: usize,
+    /// Whether validations score the training chains in place of `data.validation`: how well they are memorised, and nothing else.
+    pub validate_training: bool,
     /// Steps that may be skipped in a row because something was not finite.
     pub max_bad_steps: u64,
     /// Threads that prepare examples.
@@ -406,7 +408,7 @@ impl Config {
         if self.data.train.is_empty() {
             return wrong("data.train", "is empty: name a data set, such as --set data.train.0.set=FOLDER".into());
         }
-        if self.run.validate_every > 0 && self.data.validation.is_empty() {
+        if self.run.validate_every > 0 && self.data.validation.is_empty() && !self.run.validate_training {
             let every = self.run.validate_every;
             return wrong("data.validation", format!("is empty and `run.validate_every` is {every}: name a set, or set it to 0"));
         }

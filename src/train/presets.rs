@@ -71,6 +71,7 @@ fn initial_training() -> Config {
             keep: 3,
             validate_every: 500,
             validation_passes: 4,
+            validate_training: false,
             max_bad_steps: 10,
             threads: 4,
             queue: 16,

@@ -21,10 +21,10 @@ use crate::protein::metrics::lddt::alphafold_lddt;
 use crate::protein::metrics::superpose::rmsd;
 use crate::protein::metrics::{drmsd, tm};
 use crate::train::checkpoint::{self, Checkpoint, Folder, State};
-use crate::train::config::Config;
+use crate::train::config::{Config, SetPart};
 use crate::train::log::{Kind, Log, Progress, Record, Shown};
 use crate::train::optimizer;
-use crate::train::sampler::Sampler;
+use crate::train::sampler::{Sampler, check_apart};
 use crate::train::schedule;
 use crate::train::step::{Draw, Recipe, Step};
 
@@ -130,13 +130,16 @@ pub fn run(gpu: &Gpu, start: &Start) -> Result<Ended> {
     let cache = Cache::default();
     let step = Step::new(gpu, &cache, recipe(config)?)?;
     let sampler = Sampler::open(config)?;
-    let validation = match config.data.validation.is_empty() {
-        true => None,
-        false => Some(Mix::open(&config.data.validation.iter().map(|p| p.part()).collect::<Vec<_>>())?),
+    let open = |parts: &[SetPart]| Mix::open(&parts.iter().map(SetPart::part).collect::<Vec<_>>());
+    let validation = match (config.run.validate_training, config.data.validation.as_slice()) {
+        (true, _) => Some(open(&config.data.train)?),
+        (false, []) => None,
+        (false, parts) => {
+            let mix = open(parts)?;
+            check_apart(&sampler.mix, &mix)?;
+            Some(mix)
+        }
     };
-    if let Some(validation) = &validation {
-        crate::train::sampler::check_apart(&sampler.mix, validation)?;
-    }
     if let (Some(factors), _) = schedule::factors(&config.optimizer, &step.params) {
         step.session.set("factor", &crate::tensor::HostTensor::f32(&[factors.len()], factors));
     }
