@@ -54,6 +54,9 @@ pub struct Draw {
     pub number: u64,
 }
 
+/// Features or labels by AlphaFold's names.
+pub type Arrays = BTreeMap<String, HostTensor>;
+
 /// A training step on a device.
 pub struct Step<'a> {
     /// The command lists `pass`, `example`, `update` and `predict`.
@@ -76,6 +79,7 @@ fn terms<'g>(l: &Losses<'g>) -> Vec<(&'static str, crate::graph::Tensor<'g>)> {
         ("distogram", t.distogram),
         ("masked_msa", t.masked_msa),
         ("plddt", t.plddt),
+        ("structure", t.structure.loss),
     ];
     all.extend(t.structure.violation.map(|x| ("violation", x)));
     all.extend(t.experimentally_resolved.map(|x| ("experimentally_resolved", x)));
@@ -109,27 +113,26 @@ impl<'a> Step<'a> {
         Ok(Self { session, params, recipe, terms })
     }
 
-    /// Sets what does not differ from pass to pass, and pass `r`'s features.
-    fn feed(&self, f: &Features, r: usize) -> Result<()> {
+    /// The arrays of every pass of an example, padded to the recipe's extents, under AlphaFold's names.
+    pub fn passes(&self, f: &Features) -> Result<Vec<Arrays>> {
         let e = self.recipe.extents;
         let size = Size { n_res: e.n_res, n_clust: e.n_clust, n_extra: e.n_extra, n_templ: e.n_templ };
         let within = f.n_crop() <= e.n_res && f.n_clust() <= e.n_clust && f.n_extra() <= e.n_extra && f.templates.len() <= e.n_templ;
-        if !within {
-            return Err(Error::Data(format!("chain {}: {:?} does not fit into {:?}", f.id, Size::of(f), size)));
+        match within {
+            true => Ok((0..f.passes.len()).map(|r| full::pass(f, r, size)).collect()),
+            false => Err(Error::Data(format!("chain {}: {:?} does not fit into {:?}", f.id, Size::of(f), size))),
         }
-        let mut values = full::pass(f, r, size);
-        if e.n_templ > 0 {
+    }
+
+    fn feed(&self, mut values: Arrays) {
+        if self.recipe.extents.n_templ > 0 {
             values.extend(template_angles(&values));
         }
         self.set_all(values);
-        Ok(())
     }
 
-    fn set_all(&self, values: BTreeMap<String, HostTensor>) {
-        for (name, value) in values.into_iter().filter(|(name, _)| self.session.takes(name)) {
-            // A scalar of a feature may come without an axis.
-            self.session.set(&name, &value);
-        }
+    fn set_all(&self, values: Arrays) {
+        values.into_iter().filter(|(name, _)| self.session.takes(name)).for_each(|(name, value)| self.session.set(&name, &value));
     }
 
     /// Zeros in the memory that passes hand on.
@@ -139,18 +142,24 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Runs an example: its passes without gradient, then the last one, whose clipped gradient is added to the step's. Gives the losses by
-    /// name.
+    /// Runs an example of a data set; see [`Step::arrays`].
     pub fn example(&self, f: &Features, draw: Draw) -> Result<Vec<(&'static str, f64)>> {
         let labels = ship::labels(f, self.recipe.extents.n_res)
             .ok_or_else(|| Error::Data(format!("chain {} has no structure to train on", f.id)))?;
+        self.arrays(self.passes(f)?, labels, draw)
+    }
+
+    /// Runs an example: its passes without gradient, then the last one with its labels, whose clipped gradient is added to the step's. Gives
+    /// the losses by name.
+    pub fn arrays(&self, passes: Vec<Arrays>, labels: Arrays, draw: Draw) -> Result<Vec<(&'static str, f64)>> {
         self.forget();
-        for r in 0..f.passes.len() {
-            self.feed(f, r)?;
+        let last = passes.len() - 1;
+        for (r, values) in passes.into_iter().enumerate() {
+            self.feed(values);
             if self.session.takes(SEED) {
                 self.session.set(SEED, &seed_words(draw.seed, draw.step as u32, draw.number as u32, r as u32));
             }
-            if r + 1 < f.passes.len() {
+            if r < last {
                 self.session.replay_list("pass")?;
             }
         }
@@ -171,8 +180,8 @@ impl<'a> Step<'a> {
     /// Predicts a chain with the parameters as they are: positions `[n_res, 37, 3]` after all of the features' passes.
     pub fn predict(&self, f: &Features) -> Result<Vec<[[f32; 3]; 37]>> {
         self.forget();
-        for r in 0..f.passes.len() {
-            self.feed(f, r)?;
+        for values in self.passes(f)? {
+            self.feed(values);
             self.session.replay_list("predict")?;
         }
         let positions = self.session.get("prev_pos")?;

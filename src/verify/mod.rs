@@ -27,6 +27,7 @@ pub mod gpu_model;
 pub mod gpu_modules;
 pub mod gpu_outer;
 pub mod gpu_structure;
+pub mod gpu_trajectory;
 pub mod hashed;
 pub mod host_confidence;
 pub mod host_files;
@@ -63,6 +64,7 @@ pub type Runner = fn(&Context, &Golden) -> Option<Result<Outputs>>;
 #[rustfmt::skip]
 pub const RUNNERS: &[Runner] = &[
     gpu_structure::run,
+    gpu_trajectory::run,
     gpu_losses_basic::run,
     gpu_attention::run,
     gpu_outer::run,

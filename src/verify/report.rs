@@ -33,6 +33,9 @@ pub struct CaseReport {
     pub error: Option<String>,
 }
 
+/// Tensors that were not compared and are named below a row.
+const SHOWN: usize = 8;
+
 impl CaseReport {
     /// The report of a case whose tensors were judged.
     pub fn judged(case: String, module: String, compared: Vec<Compared>) -> Self {
@@ -71,8 +74,12 @@ impl CaseReport {
             None if self.outcome == Outcome::Fail && n == 0 => row += ": nothing was compared",
             None => {}
         }
-        for left in self.compared.iter().filter(|c| c.verdict == Verdict::NotCompared) {
-            row += &format!("\n  not compared: {} (its tolerance would be {:.1e})", left.name, left.tolerance);
+        let left: Vec<&Compared> = self.compared.iter().filter(|c| c.verdict == Verdict::NotCompared).collect();
+        for one in left.iter().take(SHOWN) {
+            row += &format!("\n  not compared: {} (its tolerance would be {:.1e})", one.name, one.tolerance);
+        }
+        if left.len() > SHOWN {
+            row += &format!("\n  not compared: {} more, all of them in --json", left.len() - SHOWN);
         }
         row
     }
