@@ -8,6 +8,7 @@ pub mod data;
 pub mod devices;
 pub mod evaluate;
 pub mod params;
+pub mod plan;
 pub mod predict;
 pub mod report;
 pub mod search;
@@ -43,6 +44,8 @@ pub enum Command {
     Params(params::Params),
     /// Predict structures from sequences, alignments or features.
     Predict(Box<predict::Predict>),
+    /// Say what a training step or a prediction will take.
+    Plan(plan::Plan),
     /// Make one HTML page of a training run.
     Report(report::Report),
     /// Train a network on data sets.
@@ -62,6 +65,7 @@ pub fn run(cli: Cli) -> crate::error::Result<u8> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Params(command) => params::run(&command),
         Command::Predict(args) => predict::on_device(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Search(args) => search::run(&args),
         Command::Train(args) => train::run(&args),

@@ -145,6 +145,72 @@ pub fn list(choice: &Choice) -> Result<Vec<Listed>> {
     Ok(adapters.iter().enumerate().map(describe).collect())
 }
 
+/// An adapter as plans see it, without a device.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The adapter's name.
+    pub name: String,
+    /// What chooses kernel variants.
+    pub traits: Traits,
+    /// Alignment of storage and uniform offsets in bytes.
+    pub align: u64,
+    /// Bytes of its own memory, where the driver tells.
+    pub memory: Option<u64>,
+}
+
+/// What is assumed where there is no adapter: a discrete GPU with drivers of today.
+pub fn common() -> Found {
+    let (max_binding, max_buffer) = ((2 << 30) - 4, 4 << 30);
+    let traits = Traits { cpu: false, subgroup: 32, family: Family::Tiled, max_binding, max_buffer, workspace: 64 << 20 };
+    Found { name: "a common GPU".into(), traits, align: 256, memory: None }
+}
+
+/// The chosen adapter, which is not opened.
+pub fn find(choice: &Choice) -> Result<Found> {
+    let adapters = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()));
+    let infos: Vec<_> = adapters.iter().map(wgpu::Adapter::get_info).collect();
+    let index = pick(&infos, choice)?;
+    let (traits, align) = traits_of(&infos[index], &adapters[index].limits(), adapters[index].features(), choice)?;
+    Ok(Found { name: infos[index].name.clone(), traits, align, memory: memory_of(&adapters[index]) })
+}
+
+/// The sum of the heaps that are the device's own. Only Vulkan is asked.
+#[cfg(not(target_vendor = "apple"))]
+fn memory_of(adapter: &wgpu::Adapter) -> Option<u64> {
+    // SAFETY: the physical device lives as long as its adapter, and asking for its memory's properties changes nothing.
+    let memory = unsafe {
+        let vulkan = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
+        vulkan.shared_instance().raw_instance().get_physical_device_memory_properties(vulkan.raw_physical_device())
+    };
+    let heaps = memory.memory_heaps.iter().take(memory.memory_heap_count as usize);
+    // Bit 0 of a heap's flags: VK_MEMORY_HEAP_DEVICE_LOCAL_BIT.
+    Some(heaps.filter(|h| h.flags.as_raw() & 1 == 1).map(|h| h.size).sum())
+}
+
+/// Metal is not asked.
+#[cfg(target_vendor = "apple")]
+fn memory_of(_: &wgpu::Adapter) -> Option<u64> {
+    None
+}
+
+/// What chooses kernel variants, and the alignment of offsets.
+fn traits_of(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features, choice: &Choice) -> Result<(Traits, u64)> {
+    let cpu = info.device_type == wgpu::DeviceType::Cpu;
+    let max_buffer = limits.max_buffer_size.min(choice.max_buffer.unwrap_or(u64::MAX));
+    let max_binding = limits.max_storage_buffer_binding_size.min(choice.max_binding.unwrap_or(u64::MAX)).min(max_buffer);
+    let align = u64::from(limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment)).max(256);
+    let subgroup = if features.contains(wgpu::Features::SUBGROUP) { info.subgroup_min_size } else { 0 };
+    let suits = if cpu && subgroup >= 8 { Family::Subgroup } else { Family::Tiled };
+    let family = choice.family.unwrap_or(suits);
+    if family == Family::Subgroup && subgroup < 8 {
+        return Err(Error::Device(format!(
+            "{} has no subgroups of eight lanes, which the family `subgroup` needs; try `tiled`",
+            info.name
+        )));
+    }
+    Ok((Traits { cpu, subgroup, family, max_binding, max_buffer, workspace: 64 << 20 }, align))
+}
+
 impl Gpu {
     /// Opens the chosen adapter with its real limits.
     pub fn open(choice: &Choice) -> Result<Self> {
@@ -172,20 +238,7 @@ impl Gpu {
             }
         });
         device.on_uncaptured_error(Arc::new(move |error| note(&on_error, error.to_string())));
-        let cpu = info.device_type == wgpu::DeviceType::Cpu;
-        let max_buffer = limits.max_buffer_size.min(choice.max_buffer.unwrap_or(u64::MAX));
-        let max_binding = limits.max_storage_buffer_binding_size.min(choice.max_binding.unwrap_or(u64::MAX)).min(max_buffer);
-        let align = u64::from(limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment)).max(256);
-        let subgroup = if features.contains(wgpu::Features::SUBGROUP) { info.subgroup_min_size } else { 0 };
-        let suits = if cpu && subgroup >= 8 { Family::Subgroup } else { Family::Tiled };
-        let family = choice.family.unwrap_or(suits);
-        if family == Family::Subgroup && subgroup < 8 {
-            return Err(Error::Device(format!(
-                "{} has no subgroups of eight lanes, which the family `subgroup` needs; try `tiled`",
-                info.name
-            )));
-        }
-        let traits = Traits { cpu, subgroup, family, max_binding, max_buffer, workspace: 64 << 20 };
+        let (traits, align) = traits_of(&info, &limits, features, choice)?;
         Ok(Self { device, queue, info, traits, checked: choice.checked, align, lost })
     }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
-use crate::gpu::recorder::{Bind, Command, Launch, Recorded};
+use crate::gpu::recorder::{Bind, Command, Launch, Recorded, Traits};
 use crate::gpu::shader::{self, Reflection, Variant};
 use crate::gpu::{Gpu, Root, View};
 
@@ -81,7 +81,7 @@ impl Program {
                 cutouts.push(Vec::new());
                 continue;
             };
-            cutouts.push(cut_launch(gpu, launch, placed)?);
+            cutouts.push(cut_launch(&gpu.traits, gpu.align, launch, placed)?);
         }
         let mut slots = Vec::new();
         for (recorded, pieces) in commands.iter().zip(&cutouts) {
@@ -197,31 +197,36 @@ fn touched(bind: &Bind, grid: &[Range<usize>; 3]) -> Vec<Range<usize>> {
 }
 
 /// The aligned bytes of the root that a binding needs for a part of the grid.
-fn window_of(gpu: &Gpu, bind: &Bind, grid: &[Range<usize>; 3], start: u64) -> Range<u64> {
+fn window_of(align: u64, bind: &Bind, grid: &[Range<usize>; 3], start: u64) -> Range<u64> {
     let span = bind.view.span(&touched(bind, grid));
     let size = bind.view.dtype.size() as u64;
-    let from = (start + span.start as u64 * size) / gpu.align * gpu.align;
+    let from = (start + span.start as u64 * size) / align * align;
     from..(start + span.end as u64 * size).next_multiple_of(4)
 }
 
-fn cut_launch(gpu: &Gpu, launch: &Launch, placed: &Placed) -> Result<Vec<Cutout>> {
+fn cut_launch(traits: &Traits, align: u64, launch: &Launch, placed: &Placed) -> Result<Vec<Cutout>> {
     let whole = launch.groups.map(|n| 0..n);
     let mut pieces = Vec::new();
-    split(gpu, launch, placed, whole, &mut pieces)?;
+    split((traits, align), launch, placed, whole, &mut pieces)?;
     Ok(pieces)
 }
 
+/// How many dispatches a launch becomes on a device of these traits whose bindings begin at multiples of `align` bytes.
+pub fn pieces(traits: &Traits, align: u64, launch: &Launch, placed: &Placed) -> Result<usize> {
+    Ok(cut_launch(traits, align, launch, placed)?.len())
+}
+
 /// Halves the grid along the dimension that helps until every window fits a binding and every dimension a dispatch.
-fn split(gpu: &Gpu, launch: &Launch, placed: &Placed, grid: [Range<usize>; 3], out: &mut Vec<Cutout>) -> Result<()> {
-    let windows: Vec<Range<u64>> = launch.binds.iter().map(|b| window_of(gpu, b, &grid, placed[&b.view.root].1)).collect();
+fn split((traits, align): (&Traits, u64), launch: &Launch, placed: &Placed, grid: [Range<usize>; 3], out: &mut Vec<Cutout>) -> Result<()> {
+    let windows: Vec<Range<u64>> = launch.binds.iter().map(|b| window_of(align, b, &grid, placed[&b.view.root].1)).collect();
     let worst = (0..windows.len()).max_by_key(|&i| windows[i].end - windows[i].start);
-    let too_wide = worst.filter(|&i| windows[i].end - windows[i].start > gpu.traits.max_binding);
+    let too_wide = worst.filter(|&i| windows[i].end - windows[i].start > traits.max_binding);
     let halved = match too_wide {
         Some(i) => {
             let size = |d: usize, part: Range<usize>| {
                 let mut trial = grid.clone();
                 trial[d] = part;
-                let window = window_of(gpu, &launch.binds[i], &trial, placed[&launch.binds[i].view.root].1);
+                let window = window_of(align, &launch.binds[i], &trial, placed[&launch.binds[i].view.root].1);
                 window.end - window.start
             };
             let candidates = (0..3).filter(|&d| grid[d].len() > 1 && launch.binds[i].cuts.iter().any(|c| c.grid == d));
@@ -234,7 +239,7 @@ fn split(gpu: &Gpu, launch: &Launch, placed: &Placed, grid: [Range<usize>; 3], o
                     launch.binds[i].name,
                     launch.binds[i].view.shape,
                     windows[i].end - windows[i].start,
-                    gpu.traits.max_binding
+                    traits.max_binding
                 ))
             })?)
         }
@@ -248,7 +253,7 @@ fn split(gpu: &Gpu, launch: &Launch, placed: &Placed, grid: [Range<usize>; 3], o
     for part in [grid[d].start..middle, middle..grid[d].end] {
         let mut half = grid.clone();
         half[d] = part;
-        split(gpu, launch, placed, half, out)?;
+        split((traits, align), launch, placed, half, out)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! Where the views that contribute cover the owner once and do not overlap, each backward writes its part directly; otherwise parts are
 //! added. Must not know any operation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::gpu::View;
 use crate::graph::{Graph, Info, Inner, Node, Origin, Step, Tensor};
@@ -14,7 +14,7 @@ use crate::graph::{Graph, Info, Inner, Node, Origin, Step, Tensor};
 enum Merge {
     /// Every part is written once.
     Write,
-    /// Cleared first, every part added.
+    /// Cleared or written first, every other part added.
     Add,
 }
 
@@ -34,7 +34,7 @@ impl Graph {
         let inner = &mut *inner;
         let n_nodes = inner.nodes.len();
         let active = inner.active();
-        let mut sweep = Sweep { parts: BTreeMap::new(), grads: BTreeMap::new(), renamed: BTreeMap::new(), redone: Vec::new() };
+        let mut sweep = Sweep { parts: BTreeMap::new(), grads: BTreeMap::new(), renamed: BTreeMap::new(), redone: BTreeSet::new() };
         for (tensor, _) in seeds {
             let info = &inner.tensors[tensor.id];
             sweep.parts.entry(info.base).or_default().push(info.view.clone());
@@ -78,7 +78,8 @@ struct Sweep {
     grads: BTreeMap<usize, Grad>,
     /// Owners computed again, by their first computation.
     renamed: BTreeMap<usize, usize>,
-    redone: Vec<usize>,
+    /// Segments computed again.
+    redone: BTreeSet<usize>,
 }
 
 impl Sweep {
@@ -98,13 +99,14 @@ impl Sweep {
             };
             Grad { view: View { root, ..owner.view }, merge, started: false }
         });
-        if !grad.started && grad.merge == Merge::Add {
-            inner.steps.push(Step::Fill { dst: grad.view.clone(), value: 0.0 });
-        }
-        grad.started = true;
         let target = View { root: grad.view.root, ..view.clone() };
-        if grad.merge == Merge::Write {
+        let first = !std::mem::replace(&mut grad.started, true);
+        // The first part that is as large as the whole is written, not added.
+        if grad.merge == Merge::Write || first && partition(&grad.view, std::slice::from_ref(&target)) {
             return (target, None);
+        }
+        if first {
+            inner.steps.push(Step::Fill { dst: grad.view.clone(), value: 0.0 });
         }
         let bytes = crate::gpu::view::padded_len(&view.shape) as u64 * view.dtype.size() as u64;
         let root = inner.root("gradient part", bytes, false);
@@ -119,9 +121,10 @@ impl Sweep {
 
     fn node(&mut self, inner: &mut Inner, n: usize, active: &[bool]) {
         let node = inner.nodes[n].clone();
-        if let Some(segment) = node.segment.filter(|s| !self.redone.contains(s)) {
-            self.redone.push(segment);
-            self.redo(inner, segment, n);
+        for &segment in &node.segments {
+            if self.redone.insert(segment) {
+                self.redo(inner, segment, n);
+            }
         }
         let dy: Vec<Option<View>> = node.y.iter().map(|y| self.grads.get(y).map(|g| g.view.clone())).collect();
         let mut merges = Vec::new();
@@ -159,7 +162,7 @@ impl Sweep {
 
     /// Records the segment's nodes up to `last` again, on new memory. Steps that nothing reads are dropped when the graph is lowered.
     fn redo(&mut self, inner: &mut Inner, segment: usize, last: usize) {
-        for n in (0..=last).filter(|&n| inner.nodes[n].segment == Some(segment)).collect::<Vec<_>>() {
+        for n in (0..=last).filter(|&n| inner.nodes[n].segments.contains(&segment)).collect::<Vec<_>>() {
             let node = inner.nodes[n].clone();
             let again = inner.nodes.len();
             let x = node.x.iter().map(|&t| {
@@ -175,7 +178,7 @@ impl Sweep {
                 self.renamed.insert(old, id);
                 y.push(id);
             }
-            inner.nodes.push(Node { x, y, segment: None, ..node });
+            inner.nodes.push(Node { x, y, segments: Vec::new(), ..node });
             inner.steps.push(Step::Forward(again));
         }
     }

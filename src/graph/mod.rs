@@ -3,7 +3,9 @@
 //! Knows operations only through [`Op`], [`Update`] and the few [`Builtins`] it is given. Must not know any operation's name, nor proteins.
 
 pub mod backward;
+pub mod budget;
 pub mod inspect;
+pub mod lists;
 pub mod plan;
 pub mod run;
 
@@ -64,7 +66,8 @@ pub(crate) struct Node {
     pub x: Vec<usize>,
     pub y: Vec<usize>,
     pub scope: String,
-    pub segment: Option<usize>,
+    /// The segments that it is part of, outermost first.
+    pub segments: Vec<usize>,
 }
 
 /// What is done, in order. Backward steps are appended by [`Graph::backward`].
@@ -86,8 +89,10 @@ pub(crate) struct Inner {
     pub steps: Vec<Step>,
     pub roots: Vec<RootInfo>,
     pub scope: Vec<String>,
-    pub segment: Option<usize>,
+    /// The segments that are open, outermost first.
+    pub open: Vec<usize>,
     pub segments: usize,
+    pub saving: Saving,
     /// The memory of all parameters and of their gradients.
     pub params: Root,
     pub grads: Root,
@@ -96,6 +101,23 @@ pub(crate) struct Inner {
     pub outputs: Vec<(String, View)>,
     /// Tables by name: filled once, when memory is made.
     pub constants: Vec<(String, HostTensor)>,
+}
+
+/// How much a recording computes again to save memory; no bit depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Saving {
+    /// Blocks of a stack that together keep one set of inputs for the reverse sweep: the next smaller one each block of the group, while the
+    /// sweep goes through it.
+    pub group: usize,
+    /// Whether the modules of a block are computed again one by one.
+    pub modules: bool,
+}
+
+impl Default for Saving {
+    fn default() -> Self {
+        // At the shapes of initial training this takes a quarter less memory than every block by itself, and a tenth more work.
+        Self { group: 3, modules: false }
+    }
 }
 
 /// One piece of memory.
@@ -144,8 +166,9 @@ impl Graph {
                 steps: Vec::new(),
                 roots: vec![arena("parameters"), arena("gradients")],
                 scope: Vec::new(),
-                segment: None,
+                open: Vec::new(),
                 segments: 0,
+                saving: Saving::default(),
                 params: Root(0),
                 grads: Root(1),
                 param_ids: BTreeMap::new(),
@@ -263,8 +286,8 @@ impl Graph {
             let id = inner.new_output(node, op.name(), &spec.shape, spec.dtype);
             y.push(id);
         }
-        let (scope, segment) = (inner.scope.join("/"), inner.segment);
-        inner.nodes.push(Node { op, x: x.iter().map(|t| t.id).collect(), y: y.clone(), scope, segment });
+        let (scope, segments) = (inner.scope.join("/"), inner.open.clone());
+        inner.nodes.push(Node { op, x: x.iter().map(|t| t.id).collect(), y: y.clone(), scope, segments });
         inner.steps.push(Step::Forward(node));
         drop(inner);
         y.into_iter().map(|id| Tensor { graph: self, id }).collect()
@@ -296,21 +319,41 @@ impl Graph {
         self.inner.borrow().scope.join("/")
     }
 
-    /// Records `body` as a segment: its inner tensors are not kept for the backward sweep but computed again. Segments do not nest:
-    /// an inner one belongs to the outer.
+    /// States how much is computed again in what is recorded from here on.
+    pub fn save(&self, saving: Saving) {
+        assert!(saving.group > 0, "groups of no block");
+        self.inner.borrow_mut().saving = saving;
+    }
+
+    /// Records `body` as a segment: its inner tensors are not kept for the backward sweep but computed again when the sweep reaches it. A
+    /// segment within a segment is computed again twice: for what follows it there, and for its own inner tensors.
     pub fn recompute<R>(&self, body: impl FnOnce() -> R) -> R {
-        let outer = {
+        {
             let mut inner = self.inner.borrow_mut();
-            let outer = inner.segment;
-            if outer.is_none() {
-                inner.segment = Some(inner.segments);
-                inner.segments += 1;
-            }
-            outer
-        };
+            let next = inner.segments;
+            inner.open.push(next);
+            inner.segments += 1;
+        }
         let result = body();
-        self.inner.borrow_mut().segment = outer;
+        self.inner.borrow_mut().open.pop();
         result
+    }
+
+    /// Records a stack of `n` blocks, each a segment that works on what the one before it gave; see [`Saving`].
+    pub fn blocks<S>(&self, n: usize, mut state: S, block: impl Fn(S, usize) -> S) -> S {
+        let group = self.inner.borrow().saving.group;
+        for first in (0..n).step_by(group) {
+            let some = first..(first + group).min(n);
+            let one = |state, i| self.recompute(|| block(state, i));
+            state = if some.len() == 1 { one(state, first) } else { self.recompute(|| some.fold(state, one)) };
+        }
+        state
+    }
+
+    /// Records a module of a block, under a name; see [`Saving`].
+    pub fn module<R>(&self, name: &str, body: impl FnOnce() -> R) -> R {
+        let modules = self.inner.borrow().saving.modules;
+        self.scope(name, || if modules { self.recompute(body) } else { body() })
     }
 
     /// Names a tensor that is read back after a replay, and so kept to the end.

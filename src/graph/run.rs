@@ -7,19 +7,13 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::gpu::program::{Cache, Placed, Program, bytes_of};
-use crate::gpu::recorder::{Command, Recorded, Traits};
+use crate::gpu::recorder::{Command, Recorded};
 use crate::gpu::view::padded;
 use crate::gpu::{Gpu, Root, View};
-use crate::graph::plan::{self, Plan};
-use crate::graph::{Graph, Lowered, Origin};
+use crate::graph::lists::{List, Lists};
+use crate::graph::plan::Plan;
+use crate::graph::{Graph, Lowered};
 use crate::tensor::{DType, HostTensor};
-
-/// One command list of a session.
-#[derive(Debug)]
-struct List {
-    name: String,
-    commands: Range<usize>,
-}
 
 /// Graphs ready to be replayed on one device, as command lists that share one memory plan: what one list keeps only while it runs, the
 /// others may use.
@@ -40,61 +34,10 @@ pub struct Session<'a> {
     pub(crate) lowered: Lowered,
 }
 
-/// All lists on one time line, with roots renumbered and shared ones joined by name.
-#[derive(Debug, Default)]
-struct Joined {
-    lowered: Lowered,
-    shared: BTreeMap<String, Root>,
-    lists: Vec<List>,
-    inputs: BTreeMap<String, View>,
-    params: BTreeMap<String, View>,
-    outputs: BTreeMap<String, View>,
-    constants: Vec<(String, HostTensor)>,
-}
-
-impl Joined {
-    fn add(&mut self, name: &str, graph: &Graph, traits: &Traits) {
-        let mut part = graph.lower(traits);
-        let mut to = Vec::new();
-        for info in &part.roots {
-            let next = Root(self.lowered.roots.len() as u32);
-            let root = if info.shared { *self.shared.entry(info.name.clone()).or_insert(next) } else { next };
-            match self.lowered.roots.get_mut(root.0 as usize) {
-                Some(known) => known.bytes = known.bytes.max(info.bytes),
-                None => self.lowered.roots.push(info.clone()),
-            }
-            to.push(root);
-        }
-        let moved = |view: &View| View { root: to[view.root.0 as usize], ..view.clone() };
-        let (first, labels) = (self.lowered.commands.len(), self.lowered.labels.len());
-        for recorded in &mut part.commands {
-            recorded.node += labels;
-            match &mut recorded.command {
-                Command::Launch(launch) => launch.binds.iter_mut().for_each(|b| b.view = moved(&b.view)),
-                Command::Clear(view) => *view = moved(view),
-            }
-        }
-        self.lowered.commands.append(&mut part.commands);
-        self.lowered.labels.append(&mut part.labels);
-        self.lists.push(List { name: name.into(), commands: first..self.lowered.commands.len() });
-        let inner = graph.inner.borrow();
-        for (_, info) in inner.tensors.iter().enumerate().filter(|(id, info)| info.base == *id) {
-            let view = moved(&info.view);
-            match &info.origin {
-                Origin::Input { name, .. } => drop(self.inputs.insert(name.clone(), view)),
-                Origin::Param { name } => drop(self.params.insert(name.clone(), view)),
-                Origin::Node(_) => {}
-            }
-        }
-        self.constants.extend(inner.constants.iter().cloned());
-        self.outputs.extend(inner.outputs.iter().map(|(name, view)| (name.clone(), moved(view))));
-    }
-}
-
 /// Command lists with their memory plan: nothing is allocated yet.
 #[derive(Debug)]
 pub struct Planned {
-    joined: Joined,
+    joined: Lists,
     /// The memory plan.
     pub plan: Plan,
 }
@@ -102,10 +45,8 @@ pub struct Planned {
 impl Planned {
     /// Plans several graphs as command lists.
     pub fn new(gpu: &Gpu, graphs: &[(&str, &Graph)]) -> Result<Self> {
-        let mut joined = Joined::default();
-        graphs.iter().for_each(|(name, graph)| joined.add(name, graph, &gpu.traits));
-        let lives = plan::lives(&joined.lowered.commands, &joined.lowered.roots);
-        let plan = plan::place(&lives, gpu.align, gpu.traits.max_buffer)?;
+        let joined = Lists::of(&gpu.traits, graphs);
+        let plan = joined.plan(gpu.align, gpu.traits.max_buffer)?;
         Ok(Self { joined, plan })
     }
 
@@ -134,7 +75,7 @@ impl<'a> Session<'a> {
     /// Allocates and compiles what was planned.
     pub fn planned(gpu: &'a Gpu, cache: &Cache, planned: Planned) -> Result<Self> {
         let Planned { joined, plan } = planned;
-        let Joined { lowered, shared, lists, inputs, params, outputs, constants } = joined;
+        let Lists { lowered, shared, lists, inputs, params, outputs, constants } = joined;
         let arenas = plan.arenas.iter().map(|&bytes| gpu.buffer("arena", bytes, false)).collect::<Result<Vec<_>>>()?;
         let placed: Placed = plan.places.iter().map(|(root, p)| (*root, (p.arena, p.offset))).collect();
         let program = Program::new(gpu, cache, &lowered.commands, &arenas, &placed)?;
@@ -218,10 +159,10 @@ impl<'a> Session<'a> {
         self.gpu.queue.write_buffer(&self.arenas[index], start, bytemuck::cast_slice(arena));
     }
 
-    /// Reads the whole arena of gradients.
+    /// Reads the whole arena of gradients; zeros where no list makes any.
     pub fn get_grads(&self) -> Result<Vec<f32>> {
-        let (index, start) = self.placed[&self.grads];
-        let bytes = self.lowered.roots[self.grads.0 as usize].bytes;
+        let bytes = self.lowered.roots[self.param_root.0 as usize].bytes;
+        let Some(&(index, start)) = self.placed.get(&self.grads) else { return Ok(vec![0.0; bytes as usize / 4]) };
         Ok(bytemuck::pod_collect_to_vec(&self.gpu.read(&self.arenas[index], start, bytes)?))
     }
 

@@ -47,9 +47,10 @@ pub fn alphafold_iteration<'g>(
         .map(|i| embeddings_and_evoformer(&scope.child("evoformer").instance(i), &ensemble[i], Some(previous), c, seed)) // lines 5-18
         .collect();
     let r = average(&members); // lines 19-20
-    let structure = structure_module(&scope.child("structure_module"), r.single, r.pair, residues, &c.structure, seed); // line 21
+    let name = "structure_module";
+    let structure = scope.graph.scope(name, || structure_module(&scope.child(name), r.single, r.pair, residues, &c.structure, seed)); // line 21
     let h = &c.heads;
-    scope.graph.precise(|| Prediction {
+    let heads = || Prediction {
         masked_msa: heads::masked_msa_head(scope, r.msa, h.masked_msa_classes),
         distogram: heads::distogram_head(scope, r.pair, h.distogram_bins),
         experimentally_resolved: heads::experimentally_resolved_head(scope, r.single, 37),
@@ -57,7 +58,8 @@ pub fn alphafold_iteration<'g>(
         pae: h.pae.as_ref().map(|pae| heads::predicted_aligned_error_head(scope, r.pair, pae.bins)),
         representations: r,
         structure,
-    })
+    };
+    scope.graph.scope("heads", || scope.graph.precise(heads))
 }
 
 /// Line 20: the average of single and pair representations and of the first row; the alignment's is the first member's (QUIRKS 52).

@@ -111,13 +111,13 @@ pub fn pair_stack<'g>(scope: &Scope<'g>, z: Tensor<'g>, mask: Tensor<'g>, config
     let edges = (config.triangle, Edges::Apart);
     let update = |name: &str, z: Tensor<'g>, share: Share, module: &dyn Fn(&Scope<'g>) -> Tensor<'g>| {
         let scope = scope.child(name);
-        add_dropout(&scope, z, module(&scope), (config.pair_dropout, share), seed)
+        scope.graph.module(name, || add_dropout(&scope, z, module(&scope), (config.pair_dropout, share), seed))
     };
     let z = update("triangle_multiplication_outgoing", z, Rows, &|s| triangle_multiplication(s, z, mask, true, edges)); // line 6
     let z = update("triangle_multiplication_incoming", z, Rows, &|s| triangle_multiplication(s, z, mask, false, edges)); // line 7
     let z = update("triangle_attention_starting_node", z, Rows, &|s| triangle_attention(s, z, mask, true, heads)); // line 8
     let z = update("triangle_attention_ending_node", z, Columns, &|s| triangle_attention(s, z, mask, false, heads)); // line 9
-    z + transition(&scope.child("pair_transition"), z, config.pair_factor) // line 10
+    scope.graph.module("pair_transition", || z + transition(&scope.child("pair_transition"), z, config.pair_factor)) // line 10
 }
 
 /// One block of the template pair stack (Algorithm 16 lines 2-6), whose order is its own (QUIRKS 12): `t [n_res, n_res, c_t]`.
@@ -132,13 +132,13 @@ pub fn template_pair_block<'g>(
     let edges = (config.triangle, Edges::Apart);
     let update = |name: &str, t: Tensor<'g>, share: Share, module: &dyn Fn(&Scope<'g>) -> Tensor<'g>| {
         let scope = scope.child(name);
-        add_dropout(&scope, t, module(&scope), (config.pair_dropout, share), seed)
+        scope.graph.module(name, || add_dropout(&scope, t, module(&scope), (config.pair_dropout, share), seed))
     };
     let t = update("triangle_attention_starting_node", t, Rows, &|s| triangle_attention(s, t, mask, true, heads)); // line 2
     let t = update("triangle_attention_ending_node", t, Columns, &|s| triangle_attention(s, t, mask, false, heads)); // line 3
     let t = update("triangle_multiplication_outgoing", t, Rows, &|s| triangle_multiplication(s, t, mask, true, edges)); // line 4
     let t = update("triangle_multiplication_incoming", t, Rows, &|s| triangle_multiplication(s, t, mask, false, edges)); // line 5
-    t + transition(&scope.child("pair_transition"), t, config.pair_factor) // line 6
+    scope.graph.module("pair_transition", || t + transition(&scope.child("pair_transition"), t, config.pair_factor)) // line 6
 }
 
 /// Algorithm 16 TemplatePairStack: `t [n_res, n_res, c_t]`, without the final layer norm.
@@ -150,8 +150,7 @@ pub fn template_pair_stack<'g>(
     seed: Option<Tensor<'g>>,
 ) -> Tensor<'g> {
     let stack = scope.child("__layer_stack_no_state");
-    let block = |t, i| scope.graph.recompute(|| template_pair_block(&stack.block(i, config.blocks), t, mask, config, seed));
-    (0..config.blocks).fold(t, block)
+    scope.graph.blocks(config.blocks, t, |t, i| template_pair_block(&stack.block(i, config.blocks), t, mask, config, seed))
 }
 
 /// Masks of a stack's representations.
@@ -175,15 +174,17 @@ pub fn evoformer_block<'g>(
 ) -> (Tensor<'g>, Tensor<'g>) {
     let (c_m, c_z) = (*m.shape().last().expect("an axis"), *z.shape().last().expect("an axis"));
     let heads = Config::split(config.msa_heads, c_m, true);
-    let outer = |m, z| z + outer_product_mean(&scope.child("outer_product_mean"), m, masks.msa, config.outer, c_z);
+    let module = |name: &str, body: &dyn Fn(&Scope<'g>) -> Tensor<'g>| scope.graph.module(name, || body(&scope.child(name)));
+    let outer = |m, z| module("outer_product_mean", &|s| z + outer_product_mean(s, m, masks.msa, config.outer, c_z));
     let z = if config.outer_first { outer(m, z) } else { z };
-    let row = scope.child("msa_row_attention_with_pair_bias");
-    let m = add_dropout(&row, m, msa_row_attention(&row, m, masks.msa, z, heads), (config.msa_dropout, Rows), seed); // line 2
-    let m = m + match extra {
-        false => msa_column_attention(&scope.child("msa_column_attention"), m, masks.msa, heads), // line 3
-        true => msa_column_global_attention(&scope.child("msa_column_global_attention"), m, masks.msa, heads), // Algorithm 18 line 3
+    let m = module("msa_row_attention_with_pair_bias", &|s| {
+        add_dropout(s, m, msa_row_attention(s, m, masks.msa, z, heads), (config.msa_dropout, Rows), seed) // line 2
+    });
+    let m = match extra {
+        false => module("msa_column_attention", &|s| m + msa_column_attention(s, m, masks.msa, heads)), // line 3
+        true => module("msa_column_global_attention", &|s| m + msa_column_global_attention(s, m, masks.msa, heads)), // Algorithm 18 line 3
     };
-    let m = m + transition(&scope.child("msa_transition"), m, config.msa_factor); // line 4
+    let m = module("msa_transition", &|s| m + transition(s, m, config.msa_factor)); // line 4
     let z = if config.outer_first { z } else { outer(m, z) }; // line 5
     (m, pair_stack(scope, z, masks.pair, config, seed)) // lines 6-10
 }
@@ -198,6 +199,7 @@ pub fn evoformer_stack<'g>(
     extra: bool,
     seed: Option<Tensor<'g>>,
 ) -> (Tensor<'g>, Tensor<'g>) {
-    let block = |mz, i| scope.graph.recompute(|| evoformer_block(&scope.block(i, config.blocks), mz, masks, config, extra, seed));
-    (0..config.blocks).fold((m, z), block)
+    let block = |mz, i| evoformer_block(&scope.block(i, config.blocks), mz, masks, config, extra, seed);
+    let name = if extra { "extra_msa_stack" } else { "evoformer_iteration" };
+    scope.graph.scope(name, || scope.graph.blocks(config.blocks, (m, z), block))
 }

@@ -39,17 +39,20 @@ pub fn embeddings_and_evoformer<'g>(
 ) -> Representations<'g> {
     let graph = scope.graph;
     let pair_mask = graph.apply(PairMask, &[f.seq_mask]); // [n_res, n_res]
-    let (mut m, mut z) = input_embedder(scope, f, c); // line 5
+    let (mut m, mut z) = graph.scope("embedders", || input_embedder(scope, f, c)); // line 5
     if let Some(previous) = previous {
-        (m, z) = recycling_embedder(scope, (m, z), f.aatype, previous, c); // line 6
+        (m, z) = graph.scope("embedders", || recycling_embedder(scope, (m, z), f.aatype, previous, c)); // line 6
     }
-    let z = z + relpos(scope, f.residue_index, c); // Algorithm 3 line 3
+    let z = graph.scope("embedders", || z + relpos(scope, f.residue_index, c)); // Algorithm 3 line 3
     let templates = f.templates.as_ref().zip(c.template.as_ref());
     let z = match templates {
-        Some((t, config)) => z + template_embedding(&scope.child("template_embedding"), z, t, pair_mask, config, seed), // lines 9-13
+        Some((t, config)) => {
+            let name = "template_embedding";
+            graph.scope(name, || z + template_embedding(&scope.child(name), z, t, pair_mask, config, seed)) // lines 9-13
+        }
         None => z,
     };
-    let a = extra_msa_embedder(scope, f, c); // lines 14-15  [n_extra, n_res, c_e]
+    let a = graph.scope("embedders", || extra_msa_embedder(scope, f, c)); // lines 14-15  [n_extra, n_res, c_e]
     let masks = Masks { msa: f.extra_msa_mask, pair: pair_mask };
     let (_, z) = evoformer_stack(&scope.child("extra_msa_stack"), (a, z), masks, &c.extra, true, seed); // line 16
     let (m, msa_mask) = match templates {

@@ -86,7 +86,7 @@ pub struct Losses<'g> {
 /// the residues' types have.
 pub fn losses<'g>(p: &Prediction<'g>, t: &Labels<'g>, exists: Tensor<'g>, model: &Config, w: &Weights) -> Losses<'g> {
     let graph = p.distogram.graph();
-    graph.precise(|| {
+    let all = || {
         let s = &p.structure;
         let atoms = Atoms {
             traj: s.traj,
@@ -112,5 +112,6 @@ pub fn losses<'g>(p: &Prediction<'g>, t: &Labels<'g>, exists: Tensor<'g>, model:
             }),
         };
         Losses { total: total(w, &terms, t.structure.seq_mask), terms, true_square }
-    })
+    };
+    graph.scope("losses", || graph.precise(all))
 }

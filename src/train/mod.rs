@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod events;
 pub mod labels;
+pub mod lists;
 pub mod log;
 pub mod optimizer;
 pub mod presets;

@@ -22,11 +22,12 @@ use crate::protein::metrics::superpose::rmsd;
 use crate::protein::metrics::{drmsd, tm};
 use crate::train::checkpoint::{self, Checkpoint, Folder, State};
 use crate::train::config::{Config, SetPart};
+use crate::train::lists::Recipe;
 use crate::train::log::{Kind, Log, Progress, Record, Shown};
 use crate::train::optimizer;
 use crate::train::sampler::{Sampler, check_apart};
 use crate::train::schedule;
-use crate::train::step::{Draw, Recipe, Step};
+use crate::train::step::{Draw, Step};
 
 /// Number of the first validation example's draws: apart from every training example's.
 const VALIDATION: u64 = 1 << 40;
@@ -108,6 +109,7 @@ pub fn recipe(config: &Config) -> Result<Recipe> {
         weights: config.loss.clone(),
         dropout: config.optimizer.dropout,
         scaled: !config.optimizer.rates.is_empty(),
+        saving: crate::graph::Saving::default(),
     })
 }
 

@@ -13,35 +13,13 @@ use crate::gpu::Gpu;
 use crate::gpu::program::Cache;
 use crate::graph::run::Session;
 use crate::loss::resolution_weight;
-use crate::loss::total::Weights;
 use crate::model::alphafold::previous_shapes;
-use crate::model::config::Config;
-use crate::model::features::Extents;
-use crate::model::network::Network;
-use crate::nn::dropout::{SEED, seed_input, seed_words};
+use crate::nn::dropout::{SEED, seed_words};
 use crate::nn::params::Params;
-use crate::ops;
 use crate::ops::train::{Control, Status};
-use crate::tensor::{DType, HostTensor};
-use crate::train::labels::{Labels, Losses, losses};
+use crate::tensor::HostTensor;
+use crate::train::lists::{self, Recipe};
 use crate::train::optimizer;
-
-/// How a step is recorded.
-#[derive(Debug, Clone)]
-pub struct Recipe {
-    /// The model.
-    pub model: Config,
-    /// Extents of every example: shorter ones are padded and masked.
-    pub extents: Extents,
-    /// How activations are stored.
-    pub storage: DType,
-    /// Weights of the losses.
-    pub weights: Weights,
-    /// Whether dropout is on.
-    pub dropout: bool,
-    /// Whether there are factors on the learning rate.
-    pub scaled: bool,
-}
 
 /// What identifies an example's chance: everything random in it is a function of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,50 +45,12 @@ pub struct Step<'a> {
     terms: Vec<&'static str>,
 }
 
-/// The loss terms that a log shows, by name.
-fn terms<'g>(l: &Losses<'g>) -> Vec<(&'static str, crate::graph::Tensor<'g>)> {
-    let t = &l.terms;
-    let mut all = vec![
-        ("total", l.total),
-        ("fape", t.structure.fape),
-        ("sidechain_fape", t.structure.sidechain_fape),
-        ("chi", t.structure.chi_loss),
-        ("angle_norm", t.structure.angle_norm_loss),
-        ("distogram", t.distogram),
-        ("masked_msa", t.masked_msa),
-        ("plddt", t.plddt),
-        ("structure", t.structure.loss),
-    ];
-    all.extend(t.structure.violation.map(|x| ("violation", x)));
-    all.extend(t.experimentally_resolved.map(|x| ("experimentally_resolved", x)));
-    all.extend(t.predicted_aligned_error.map(|x| ("predicted_aligned_error", x)));
-    all
-}
-
 impl<'a> Step<'a> {
     /// Records and plans all lists; an error says what would make them fit.
     pub fn new(gpu: &'a Gpu, cache: &Cache, recipe: Recipe) -> Result<Self> {
-        let network = Network::new(recipe.model.clone(), recipe.storage);
-        let new = |elements| ops::graph(recipe.storage, elements);
-        let (pass, example, predict) = (new(0), new(0), new(0));
-        let seed = |graph| recipe.dropout.then(|| seed_input(&network.scope(graph)));
-        network.recycling_pass(&pass, recipe.extents, 1, seed(&pass));
-        let last = network.pass(&example, recipe.extents, 1, seed(&example), &|_| false);
-        let labels = Labels::inputs(&example, &last.ensemble[0]);
-        let found = losses(&last.prediction, &labels, last.residues.atom37_atom_exists, &recipe.model, &recipe.weights);
-        let named = terms(&found);
-        named.iter().for_each(|(name, x)| example.output(&format!("loss/{name}"), *x));
-        example.backward(&[(found.total, None)]);
-        optimizer::after_example(&example, found.total, recipe.scaled);
-        let prediction = network.recycling_pass(&predict, recipe.extents, 1, None).prediction;
-        predict.output("plddt", prediction.plddt);
-        let params = network.params.borrow().clone();
-        let update = new(params.len());
-        optimizer::update(&update, recipe.scaled);
-        let lists = [("pass", &pass), ("example", &example), ("update", &update), ("predict", &predict)];
-        let session = Session::of(gpu, cache, &lists)?;
-        let terms = named.iter().map(|(name, _)| *name).collect();
-        Ok(Self { session, params, recipe, terms })
+        let lists = lists::training(&recipe);
+        let session = Session::of(gpu, cache, &lists.graphs())?;
+        Ok(Self { session, params: lists.params, recipe, terms: lists.terms })
     }
 
     /// The arrays of every pass of an example, padded to the recipe's extents, under AlphaFold's names.

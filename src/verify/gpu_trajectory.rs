@@ -1,11 +1,13 @@
 //! Golden training runs through the trainer itself: its step, its optimiser's states, its parameters.
 
 use crate::error::Result;
+use crate::graph::Saving;
 use crate::model::features::Extents;
 use crate::ops::train::Control;
 use crate::tensor::{DType, HostTensor};
+use crate::train::lists::Recipe;
 use crate::train::optimizer;
-use crate::train::step::{Arrays, Draw, Recipe, Step};
+use crate::train::step::{Arrays, Draw, Step};
 use crate::verify::Context;
 use crate::verify::alphafold_config::{self, Part};
 use crate::verify::golden::Golden;
@@ -58,7 +60,7 @@ fn trajectory(context: &Context, case: &Golden) -> Result<Outputs> {
     let n_templ = if model.template.is_some() { shape("template_mask")[0] } else { 0 };
     let extents = Extents { n_res: msa[1], n_clust: msa[0], n_extra: extra[0], n_templ };
     let weights = alphafold_config::loss(part)?;
-    let recipe = Recipe { model, extents, storage: DType::F32, weights, dropout: false, scaled: false };
+    let recipe = Recipe { model, extents, storage: DType::F32, weights, dropout: false, scaled: false, saving: Saving::default() };
     let step = Step::new(context.gpu()?, &context.cache, recipe)?;
     optimizer::begin(&step.session, &step.params.pack(&golden.parameters())?);
     let o = &golden.optimizer;

@@ -1,6 +1,7 @@
 //! One test binary.
 
 mod bench_command;
+mod budgets;
 mod damaged_files;
 mod data_files;
 mod data_goldens;
