@@ -9,15 +9,19 @@ use anyfold::error::Result;
 use anyfold::gpu::Gpu;
 use anyfold::gpu::device::Choice;
 use anyfold::gpu::program::Cache;
+use anyfold::gpu::recorder::{Family, Traits};
 use anyfold::io::npz;
-use anyfold::model::config::Config;
+use anyfold::model::config::Config as Sizes;
 use anyfold::model::network::Network;
 use anyfold::model::presets::preset;
-use anyfold::predict::batch::{State, run};
+use anyfold::predict::batch::{self, run};
 use anyfold::predict::input::{Files, targets};
 use anyfold::predict::network;
 use anyfold::predict::weights::Weights;
 use anyfold::tensor::{DType, HostTensor};
+use anyfold::train::checkpoint::{State, layout, write};
+use anyfold::train::config::Config;
+use anyfold::train::sampler::SamplerState;
 use anyfold::verify::alphafold_config::{self, Part};
 use anyfold::verify::golden::Golden;
 use clap::Parser;
@@ -93,7 +97,7 @@ fn masked(t: &HostTensor, mask: &HostTensor) -> HostTensor {
 }
 
 /// Predicts a golden case's features from a file with its parameters, read from an npz in the released format.
-fn golden(case: &str, params: impl Fn(&Golden, &Config) -> BTreeMap<String, HostTensor>, tolerance: f64) {
+fn golden(case: &str, params: impl Fn(&Golden, &Sizes) -> BTreeMap<String, HostTensor>, tolerance: f64) {
     let Some(path) = shared(&format!("goldens/model/{case}.safetensors")) else { return };
     let golden = Golden::read(&path).unwrap();
     let part = Part::of(&golden);
@@ -108,12 +112,12 @@ fn golden(case: &str, params: impl Fn(&Golden, &Config) -> BTreeMap<String, Host
     let n_recycle = part.size("num_recycle").unwrap();
     let n_ensemble = features["aatype"].shape[0] / (n_recycle + 1);
     let model = fake::model("golden");
-    let options = anyfold::predict::batch::Options { n_recycle: Some(n_recycle), n_ensemble, tensors: true, ..fake::options(at("out")) };
+    let options = batch::Options { n_recycle: Some(n_recycle), n_ensemble, tensors: true, ..fake::options(at("out")) };
     let (gpu, cache) = (Gpu::open(&Choice::default()).unwrap(), Cache::default());
     let mut network = network::open(&gpu, &cache, DType::F32, BTreeMap::from([("golden".into(), weights)]));
     let found = targets(&[at("features.npz")], &Files::default()).unwrap();
     let outcomes = run(found, &[model], &options, &mut *network, &|_| ()).unwrap();
-    assert_eq!(outcomes[0].state, State::Done);
+    assert_eq!(outcomes[0].state, batch::State::Done);
 
     let made = npz::read(at("out/features/result_golden_pred_0.npz")).unwrap();
     let (padded, n) = (features["aatype"].shape[1], outcomes[0].n_res);
@@ -138,7 +142,7 @@ fn golden(case: &str, params: impl Fn(&Golden, &Config) -> BTreeMap<String, Host
     assert_eq!(record["ranking"][0]["passes"].as_array().unwrap().len(), n_recycle + 1);
 }
 
-fn stored(golden: &Golden, _: &Config) -> BTreeMap<String, HostTensor> {
+fn stored(golden: &Golden, _: &Sizes) -> BTreeMap<String, HostTensor> {
     golden.with_prefix("param:").map(|(n, t)| (n.to_owned(), t.clone())).collect()
 }
 
@@ -156,7 +160,7 @@ fn features_of_an_ensemble_and_without_templates_give_the_golden_outputs() {
 #[test]
 #[ignore = "93 million parameters take minutes on a software adapter"]
 fn full_size_parameters_give_the_golden_outputs() {
-    let hashed = |_: &Golden, config: &Config| {
+    let hashed = |_: &Golden, config: &Sizes| {
         let all = Network::parameters(config).official();
         all.iter().map(|(name, shape)| (name.clone(), anyfold::verify::hashed::tensor(name, shape))).collect()
     };
@@ -217,6 +221,38 @@ fn recycling_stops_when_the_structure_has_settled() {
     let record: Value = serde_json::from_slice(&std::fs::read(format!("{root}/out/q/prediction.json")).unwrap()).unwrap();
     assert_eq!(record["ranking"][0]["passes"].as_array().unwrap().len(), 2);
     assert!(record["settings"]["models"][0]["identity"].as_str().unwrap().ends_with(", bf16"));
+}
+
+#[test]
+fn a_checkpoint_predicts_with_its_averaged_parameters() {
+    let (_folder, root) = bench();
+    let params = Network::parameters(&preset("tiny").unwrap());
+    let average = params.pack(&random("tiny")).unwrap();
+    let config = Config::resolve(Some("tiny"), None, &["data.templates=4".into()]).unwrap();
+    let state = State {
+        step: 7,
+        sampler: SamplerState { seed: 3, next_step: 7, sets: Vec::new() },
+        config: config.to_toml(),
+        layout: layout(&params),
+        kernels: Traits { cpu: true, subgroup: 8, family: Family::Subgroup, max_binding: 1, max_buffer: 2, workspace: 3 },
+        seconds: 1.0,
+        score: None,
+    };
+    let path = Path::new(&root).join("step-00000007.ckpt");
+    write(&path, &state, &[("parameters", &vec![0.0; average.len()]), ("ema", &average)]).unwrap();
+    for params in ["params_tiny.npz", "step-00000007.ckpt"] {
+        let line = format!("{root}/q.a3m --out {root}/{params}.out --params {root}/{params} --recycles 0 --max-msa 12:8 --no-plots");
+        assert_eq!(command(&line).unwrap(), 0);
+    }
+    let atoms = |params: &str| {
+        let text = std::fs::read_to_string(format!("{root}/{params}.out/q/ranked_0.pdb")).unwrap();
+        text.lines().filter(|l| l.starts_with("ATOM")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (first, second) = (atoms("params_tiny.npz"), atoms("step-00000007.ckpt"));
+    assert!(first.len() > 100 && first == second);
+    write(&path, &State { layout: 1, ..state }, &[("ema", &average)]).unwrap();
+    let wrong = command(&format!("{root}/q.a3m --out {root}/o --params {}", path.display())).unwrap_err().to_string();
+    assert!(wrong.contains("another version of this program"), "{wrong}");
 }
 
 #[test]
