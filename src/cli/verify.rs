@@ -5,15 +5,17 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::{Error, Result};
+use crate::gpu::device::Choice;
+use crate::gpu::recorder::Family;
 use crate::io::text;
 use crate::verify::report::{self, Outcome};
-use crate::verify::{self, rules};
+use crate::verify::{self, embedded, rules};
 
 /// Compare golden cases with what this program computes.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Golden files, or folders with golden files below them.
-    #[arg(required_unless_present = "explain", value_name = "PATH")]
+    /// Golden files, or folders with golden files below them; without any, the small set inside the program.
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Only cases whose name (`case` or `group/case`) fits; `*` stands for anything.
     #[arg(long, value_name = "GLOB")]
@@ -21,9 +23,54 @@ pub struct Verify {
     /// Write every comparison as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Part of an adapter's name, or its index in `anyfold devices`.
+    #[arg(long, value_name = "NAME|INDEX")]
+    adapter: Option<String>,
+    /// A family of kernels in place of the one that suits the adapter: subgroup or tiled.
+    #[arg(long, value_name = "FAMILY", value_parser = family)]
+    family: Option<Family>,
+    /// Lower limits than the adapter's, such as binding=64KiB,buffer=1MiB: what larger tensors would meet.
+    #[arg(long, value_name = "LIMITS")]
+    limit: Option<String>,
+    /// Run with full checks in shaders.
+    #[arg(long)]
+    checked: bool,
     /// Print the rules by which cases are judged.
     #[arg(long)]
     explain: bool,
+}
+
+fn family(text: &str) -> std::result::Result<Family, String> {
+    match text {
+        "subgroup" => Ok(Family::Subgroup),
+        "tiled" => Ok(Family::Tiled),
+        _ => Err("there are `subgroup` and `tiled`".into()),
+    }
+}
+
+impl Verify {
+    fn choice(&self) -> Result<Choice> {
+        let mut choice = Choice { adapter: self.adapter.clone(), family: self.family, checked: self.checked, ..Choice::default() };
+        for part in self.limit.iter().flat_map(|l| l.split(',')) {
+            let wrong = || Error::Config(format!("--limit {part}: expected binding=BYTES or buffer=BYTES, such as binding=64KiB"));
+            let (key, value) = part.split_once('=').ok_or_else(wrong)?;
+            let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            let unit = match &value[digits.len()..] {
+                "" | "B" => 1,
+                "KiB" => 1 << 10,
+                "MiB" => 1 << 20,
+                "GiB" => 1u64 << 30,
+                _ => return Err(wrong()),
+            };
+            let bytes = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|n| *n > 0).ok_or_else(wrong)?;
+            match key.trim() {
+                "binding" => choice.max_binding = Some(bytes),
+                "buffer" => choice.max_buffer = Some(bytes),
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(choice)
+    }
 }
 
 /// Runs the command: 0 all passed, 1 some failed, 2 some could not be judged.
@@ -39,14 +86,16 @@ pub fn run(args: &Verify) -> Result<u8> {
         let case = name.rsplit('/').next().unwrap_or(&name);
         args.filter.as_ref().is_none_or(|glob| verify::fits(glob, &name) || verify::fits(glob, case))
     };
-    let files: Vec<PathBuf> = verify::find(&args.paths)?.into_iter().filter(wanted).collect();
+    let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
+    let found = if args.paths.is_empty() { embedded::write(folder.path())? } else { verify::find(&args.paths)? };
+    let files: Vec<PathBuf> = found.into_iter().filter(wanted).collect();
     if files.is_empty() {
         return Err(Error::Config(format!("--filter {}: no case fits", args.filter.as_deref().unwrap_or_default())));
     }
     // A case whose tensors do not fit becomes a row of its own; what Rust says of it besides would only be noise.
     std::panic::set_hook(Box::new(|_| ()));
     let stop = super::stop::flag();
-    let context = verify::Context::default();
+    let context = verify::Context::new(args.choice()?);
     let mut cases = Vec::new();
     println!("{}", report::head());
     for file in &files {

@@ -18,6 +18,7 @@ use crate::gpu::program::Cache;
 pub mod alphafold_config;
 pub mod bench;
 pub mod data;
+pub mod embedded;
 pub mod golden;
 mod gpu_attention;
 pub mod gpu_evoformer;
@@ -41,16 +42,22 @@ pub mod trajectory;
 /// What the cases of one run share: the device, opened by the first case that needs it, and its compiled kernels.
 #[derive(Debug, Default)]
 pub struct Context {
+    choice: Choice,
     gpu: OnceCell<Gpu>,
     /// Compiled kernels.
     pub cache: Cache,
 }
 
 impl Context {
+    /// A run on the adapter, and with the limits and kernels, that `choice` asks for.
+    pub fn new(choice: Choice) -> Self {
+        Self { choice, ..Self::default() }
+    }
+
     /// The device; an error says what to try where there is none.
     pub fn gpu(&self) -> Result<&Gpu> {
         if self.gpu.get().is_none() {
-            let opened = Gpu::open(&Choice::default())?;
+            let opened = Gpu::open(&self.choice)?;
             return Ok(self.gpu.get_or_init(|| opened));
         }
         Ok(self.gpu.get().expect("just seen"))

@@ -8,6 +8,7 @@ mod data_goldens;
 mod data_rules;
 mod data_set;
 mod evaluate_command;
+mod goldens;
 mod loss_invariance;
 mod op_cases;
 mod parameters;
