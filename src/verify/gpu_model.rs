@@ -218,7 +218,8 @@ fn gradients(session: &Session, case: &Golden, plan: &Plan, params: &crate::nn::
             let (g, p) = (g.to_f64(), p.to_f64());
             let norm = g.iter().map(|g| g * g).sum::<f64>().sqrt();
             let dot = g.iter().zip(&p).map(|(g, p)| g * p).sum::<f64>();
-            out.measures.insert(name.clone(), [norm, dot]);
+            let size = (p.iter().map(|p| p * p).sum::<f64>() / p.len() as f64).sqrt();
+            out.measures.insert(name.clone(), [norm, dot, size]);
         }
         return Ok(());
     }

@@ -41,7 +41,8 @@ zeros       gradients listed as `analytic_zero` or `zero_grads` are compared abs
             those that a case without measured errors does not list, but whose reference lies below {NOISE:e} of that largest gradient.
 trajectories  tensors [step, example] are compared step by step, each with AlphaFold's own error at that step (`ref_err_per_step`).
 measures    cases of full size hold, for every parameter, the norm of its gradient and the product of both instead of gradients. Either is
-            compared relatively: max({MODEL:e}, {FLOORS} times AlphaFold's own error of it); a norm below {ZERO:e} of the largest, absolutely.
+            compared relatively: max({MODEL:e}, {FLOORS} times AlphaFold's own error of it); a product that cancels, relative to what chance
+            would make of it (the norm times the parameters' root mean square); a norm below {ZERO:e} of the largest, absolutely.
 not compared  a tensor whose tolerance would exceed {LARGEST:e}. It is named and never counted as passed.
 A tensor fails that is missing, of another shape or type, or has a value that is not finite.
 A case fails in which nothing was compared, or whose module this version does not know (`unknown`).
@@ -138,7 +139,9 @@ fn measures(case: &Golden, got: &Outputs) -> Result<Vec<Compared>> {
                 all.push(Compared::failed(&label, tolerance, "was not made".into()));
                 continue;
             };
-            let error = (ours - reference).abs() / if zero { 1.0 } else { reference.abs() };
+            // A product may cancel: below the size that chance would give it, its own value is no measure of rounding.
+            let chance = if i == 1 { norms[name].as_f64().unwrap_or(0.0) * got.measures[name][2] } else { 0.0 };
+            let error = (ours - reference).abs() / if zero { 1.0 } else { reference.abs().max(chance) };
             all.push(match (error.is_finite(), !zero && tolerance > LARGEST) {
                 (false, _) => Compared::failed(&label, tolerance, format!("is not finite: {ours} for {reference}")),
                 (_, true) => Compared { name: label, error: Some(error), tolerance, verdict: Verdict::NotCompared, why: None },
