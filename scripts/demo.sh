@@ -50,6 +50,7 @@ run train --out "$out/run" --preset tiny --data "$out/set" --set data.crop=48 --
 run report "$out/run"
 
 step "what it predicts for 6KWC from its alignment"
-run predict assets/search/query.fasta --params "$out"/run/checkpoints/step-*.ckpt --out "$out/predictions"
+run predict assets/search/query.fasta --msa "$found/uniref90_hits.sto" --msa "$found/bfd_uniref_hits.a3m" \
+    --params "$out"/run/checkpoints/step-*.ckpt --out "$out/predictions"
 
 printf '\nAll of it is in %s\n' "$out"
