@@ -25,6 +25,7 @@ mod shared;
 mod structure_model;
 mod template_hits;
 mod tidy;
+mod train_command;
 mod training_files;
 mod trajectory;
 mod updates;
