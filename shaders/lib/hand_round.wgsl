@@ -1,6 +1,7 @@
 // Eight lanes of a subgroup load four rows of up to eight channel groups together and hand them round. Each lane holds four places of the other
 // side, one in each component of its registers: element `c` of a register array is channel `c` of all four.
 // How many loads four rows of `n` groups take, and the row and group of a lane in load `r`.
+enable subgroups;
 fn loads(n: u32) -> u32 { return select(select(4u, 2u, n <= 4u), 1u, n <= 2u); }
 fn share(n: u32, r: u32, lane: u32) -> vec2<u32> {
     if n <= 2u { return vec2<u32>(lane >> 1u, min(lane & 1u, n - 1u)); }

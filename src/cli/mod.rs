@@ -7,6 +7,7 @@ mod checkpoint;
 pub mod data;
 pub mod devices;
 pub mod evaluate;
+pub mod inspect;
 pub mod params;
 pub mod plan;
 pub mod predict;
@@ -39,6 +40,9 @@ pub enum Command {
     Devices(devices::Devices),
     /// Compare a predicted structure with a reference.
     Evaluate(evaluate::Evaluate),
+    /// Look into what runs on the adapter.
+    #[command(subcommand)]
+    Inspect(inspect::Inspect),
     /// Look into, make and convert files of parameters.
     #[command(subcommand)]
     Params(params::Params),
@@ -63,6 +67,7 @@ pub fn run(cli: Cli) -> crate::error::Result<u8> {
         Command::Data(command) => data::run(command),
         Command::Devices(args) => devices::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Inspect(command) => inspect::run(&command),
         Command::Params(command) => params::run(&command),
         Command::Predict(args) => predict::on_device(&args),
         Command::Plan(args) => plan::run(&args),

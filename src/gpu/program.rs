@@ -277,7 +277,7 @@ fn window(launch: &Launch, piece: &Cutout, placed: &Placed) -> Vec<u8> {
 }
 
 /// A binding that lies on another one's memory shares its buffer variable when both are the same view.
-fn variant_of(launch: &Launch) -> Variant {
+pub fn variant_of(launch: &Launch) -> Variant {
     let types: BTreeMap<_, _> = launch.binds.iter().map(|b| (b.name, b.view.dtype)).collect();
     let mut alias = BTreeMap::new();
     for bind in launch.binds.iter().filter(|b| !b.write) {
@@ -327,7 +327,7 @@ impl Cache {
     fn module(&self, gpu: &Gpu, launch: &Launch, variant: &Variant) -> Arc<(wgpu::ShaderModule, Reflection)> {
         let mut modules = self.modules.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let make = || {
-            let text = shader::assemble(launch.source, variant);
+            let text = shader::for_naga(&shader::assemble(launch.source, variant));
             let reflection = shader::reflect(launch.source.name, &text);
             let desc = wgpu::ShaderModuleDescriptor { label: Some(launch.source.name), source: wgpu::ShaderSource::Wgsl(text.into()) };
             let module = if gpu.checked {

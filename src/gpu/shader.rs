@@ -4,7 +4,8 @@
 //! binding; lines between `#repeat i N` and `#end` stand N times, with `$i` as 0 to N-1 (naga unrolls nothing); everything else is WGSL.
 //! For each binding this module generates `NAME_ld(i)` (element), `NAME_ld4(i)` (group of four) and `NAME_st4(i, v)` from the storage
 //! type, with the window's base taken off, so that a kernel indexes from its view's own first element whatever is bound. `grid(id)` adds
-//! the piece's first workgroup. Must not know what the kernels compute.
+//! the piece's first workgroup. An assembled source is in the browser's dialect: `enable` lines, its own and its imports', stand first.
+//! Must not know what the kernels compute.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,6 +19,12 @@ pub struct Source {
     pub name: &'static str,
     /// The text as written.
     pub text: &'static str,
+}
+
+/// Every file of `shaders/` but the library, in order of name.
+pub fn sources() -> &'static [Source] {
+    static ALL: &[Source] = &include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
+    ALL
 }
 
 /// Most storage names that one file may declare (an entry point uses at most eight).
@@ -116,6 +123,14 @@ pub struct Variant {
     pub alias: BTreeMap<&'static str, &'static str>,
 }
 
+impl Variant {
+    /// The variant that stores every float as `dtype`.
+    pub fn plain(source: &'static Source, dtype: DType) -> Self {
+        let types = declared(source).filter(|(_, int)| !int).map(|(name, _)| (name, dtype)).collect();
+        Self { name: source.name, types, alias: BTreeMap::new() }
+    }
+}
+
 /// The names declared with `#storage`, in order.
 pub fn storages(source: &Source) -> Vec<&str> {
     declared(source).map(|(name, _)| name).collect()
@@ -131,8 +146,8 @@ fn declared(source: &Source) -> impl Iterator<Item = (&str, bool)> {
     })
 }
 
-/// The source that naga and drivers see. Bindings that the variant does not type are taken as f32, or
-/// as integers where they are declared so, for every entry point to parse.
+/// The source as a browser takes it; [`for_naga`] makes of it what naga takes. Bindings that the variant does not type are taken as f32,
+/// or as integers where they are declared so, for every entry point to parse.
 pub fn assemble(source: &Source, variant: &Variant) -> String {
     let names = storages(source);
     let integers: Vec<&str> = declared(source).filter(|(_, int)| *int).map(|(name, _)| name).collect();
@@ -147,17 +162,27 @@ pub fn assemble(source: &Source, variant: &Variant) -> String {
         let slot_of = |n: &str| names.iter().position(|x| *x == n).unwrap_or_else(|| panic!("{}: no storage `{n}`", source.name));
         accessors(&mut out, name, dtype, slot, target.map(|t| (t, slot_of(t))));
     }
+    let mut enables = std::collections::BTreeSet::new();
     for line in unrolled(source.name, &source.text.lines().collect::<Vec<_>>()).lines() {
         if let Some(part) = line.strip_prefix("#import ") {
             let found = LIBRARY.iter().find(|(n, _)| *n == part.trim());
             let text = found.unwrap_or_else(|| panic!("{}: no library part `{part}`", source.name)).1;
-            out.push_str(&unrolled(part, &text.lines().collect::<Vec<_>>()));
+            let (enable, plain): (Vec<&str>, Vec<&str>) = text.lines().partition(|l| l.starts_with("enable "));
+            enables.extend(enable.into_iter().map(str::to_owned));
+            out.push_str(&unrolled(part, &plain));
+        } else if line.starts_with("enable ") {
+            enables.insert(line.to_owned());
         } else if !line.starts_with("#storage ") {
             out.push_str(line);
             out.push('\n');
         }
     }
-    out
+    enables.into_iter().map(|line| line + "\n").collect::<String>() + &out
+}
+
+/// An assembled source as naga takes it: subgroup operations without the line that a browser asks for.
+pub fn for_naga(text: &str) -> String {
+    text.replacen("enable subgroups;", "", 1)
 }
 
 /// The lines with every `#repeat` carried out, the outermost first.
@@ -240,7 +265,7 @@ pub struct Entry {
     pub overrides: Vec<String>,
 }
 
-/// Parses and validates an assembled source; a mistake in it is a programmer's and panics with the source's name.
+/// Parses and validates a source for naga; a mistake in it is a programmer's and panics with the source's name.
 pub fn reflect(name: &str, text: &str) -> Reflection {
     let module = naga::front::wgsl::parse_str(text).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(text)));
     let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all());

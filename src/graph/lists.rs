@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::gpu::recorder::{Command, Recorded, Traits};
+use crate::gpu::recorder::{Command, Launch, Recorded, Traits};
 use crate::gpu::{Root, View};
 use crate::graph::plan::{self, Plan};
 use crate::graph::{Graph, Lowered, Origin};
@@ -52,6 +52,11 @@ impl Lists {
     /// Where everything lies, in buffers of at most `max_arena` bytes.
     pub fn plan(&self, align: u64, max_arena: u64) -> Result<Plan> {
         plan::place(&plan::lives(&self.lowered.commands, &self.lowered.roots), align, max_arena)
+    }
+
+    /// Every dispatch of every list, before it is cut to what a binding holds.
+    pub fn launches(&self) -> impl Iterator<Item = &Launch> {
+        self.lowered.commands.iter().filter_map(|c| if let Command::Launch(launch) = &c.command { Some(&**launch) } else { None })
     }
 
     fn add(&mut self, name: &str, graph: &Graph, traits: &Traits) {

@@ -1,5 +1,6 @@
 // C[b, m, n] = finish(sum_k A[b, m, k] B[b, k, n]) for CPUs: one subgroup of eight lanes a workgroup and no barriers. The tile is 16 rows by
 // 64 columns: a lane holds 16 rows of eight columns, loads two groups of A for every four k, and hands them round.
+enable subgroups;
 #import bits
 #storage a
 #storage b

@@ -1,4 +1,5 @@
 // Layer normalisation for CPUs: a subgroup of eight lanes a row, and no barriers. `basic/layer_norm` sums the parameters' gradients.
+enable subgroups;
 #import bits
 #storage x
 #storage scale

@@ -1,5 +1,6 @@
 // `evoformer/attention` for CPUs: one subgroup of eight lanes a workgroup and no barriers. A lane holds four queries, one in each component of
 // its registers; the lanes load keys and values together and hand them round. Register arrays are only indexed by constants.
+enable subgroups;
 #import attention
 #import hand_round
 #storage q

@@ -1,6 +1,7 @@
 // `evoformer/attention_backward` for CPUs: one subgroup of eight lanes a workgroup and no barriers. A lane holds four queries (or four keys),
 // one in each component of its registers; the lanes load the other side together and hand it round.
 //   P = exp(S - lse),  dP = dO v',  dS = P (dP - delta)
+enable subgroups;
 #import attention
 #import hand_round
 #storage q
