@@ -67,6 +67,9 @@ pub struct Gpu {
     lost: Arc<Mutex<Option<String>>>,
 }
 
+/// Bytes that are read back through one buffer, unless one part alone is larger.
+const STAGED: u64 = 256 << 20;
+
 /// The optional features that make anyfold faster or better informed.
 const WANTED: &[(wgpu::Features, &str)] = &[
     (wgpu::Features::SUBGROUP, "subgroups"),
@@ -279,19 +282,48 @@ impl Gpu {
         }
     }
 
+    /// Fills parts of buffers with zeros: first byte and length of each, multiples of four. Does not wait.
+    pub fn clear(&self, parts: &[(&wgpu::Buffer, u64, u64)]) {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        parts.iter().for_each(|&(buffer, offset, bytes)| encoder.clear_buffer(buffer, offset, Some(bytes)));
+        self.queue.submit([encoder.finish()]);
+    }
+
     /// Reads bytes back; waits for the device.
     pub fn read(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        Ok(self.read_all(&[(buffer, offset, bytes)])?.remove(0))
+    }
+
+    /// Reads parts of buffers back, first byte and length of each, multiples of four; waits once for all of them, unless
+    /// they are many megabytes together.
+    pub fn read_all(&self, parts: &[(&wgpu::Buffer, u64, u64)]) -> Result<Vec<Vec<u8>>> {
+        let size: u64 = parts.iter().map(|p| p.2).sum();
+        if size > STAGED && parts.len() > 1 {
+            let (first, rest) = parts.split_at(parts.len() / 2);
+            return Ok([self.read_all(first)?, self.read_all(rest)?].concat());
+        }
+        if size == 0 {
+            return Ok(vec![Vec::new(); parts.len()]);
+        }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging =
-            self.device.create_buffer(&wgpu::BufferDescriptor { label: Some("read back"), size: bytes, usage, mapped_at_creation: false });
+            self.device.create_buffer(&wgpu::BufferDescriptor { label: Some("read back"), size, usage, mapped_at_creation: false });
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
+        let mut at = 0;
+        for &(buffer, offset, bytes) in parts.iter().filter(|p| p.2 > 0) {
+            encoder.copy_buffer_to_buffer(buffer, offset, &staging, at, bytes);
+            at += bytes;
+        }
         self.queue.submit([encoder.finish()]);
         staging.map_async(wgpu::MapMode::Read, .., |_| {});
         self.wait()?;
         let failed = |e: &dyn std::fmt::Display| Error::Device(format!("{}: reading back failed: {e}", self.info.name));
         let view = staging.get_mapped_range(..).map_err(|e| failed(&e))?;
-        Ok(view.to_vec())
+        let ends = parts.iter().scan(0, |end, p| {
+            *end += p.2 as usize;
+            Some((*end, p.2 as usize))
+        });
+        Ok(ends.map(|(end, bytes)| view[end - bytes..end].to_vec()).collect())
     }
 }
 

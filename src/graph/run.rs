@@ -147,6 +147,14 @@ impl<'a> Session<'a> {
         self.write(view, value, name);
     }
 
+    /// Fills the input `name` with zeros, on the device.
+    pub fn clear(&self, name: &str) {
+        let view = self.inputs.get(name).unwrap_or_else(|| panic!("no input `{name}`"));
+        let Some(&(arena, start)) = self.placed.get(&view.root) else { return };
+        let range = bytes_of(view);
+        self.gpu.clear(&[(&self.arenas[arena], start + range.start, range.end - range.start)]);
+    }
+
     /// Writes the parameter `name`.
     pub fn set_param(&self, name: &str, value: &HostTensor) {
         let view = self.params.get(name).unwrap_or_else(|| panic!("no parameter `{name}`"));
@@ -168,19 +176,25 @@ impl<'a> Session<'a> {
 
     /// Reads the output `name`.
     pub fn get(&self, name: &str) -> Result<HostTensor> {
-        self.read(self.outputs.get(name).unwrap_or_else(|| panic!("no output `{name}`")))
+        Ok(self.get_all(&[name])?.remove(0))
+    }
+
+    /// Reads outputs, waiting once for all of them.
+    pub fn get_all(&self, names: &[&str]) -> Result<Vec<HostTensor>> {
+        let view = |name: &&str| self.outputs.get(*name).unwrap_or_else(|| panic!("no output `{name}`"));
+        self.read_all(&names.iter().map(view).collect::<Vec<_>>())
     }
 
     /// Reads the gradient of the parameter `name`.
     pub fn get_grad(&self, name: &str) -> Result<HostTensor> {
         let view = self.params.get(name).unwrap_or_else(|| panic!("no parameter `{name}`"));
-        self.read(&View { root: self.grads, ..view.clone() })
+        Ok(self.read_all(&[&View { root: self.grads, ..view.clone() }])?.remove(0))
     }
 
     /// Whether the padding of the output `name` is zero, as every kernel must leave it.
     pub fn padding_is_zero(&self, name: &str) -> Result<bool> {
         let view = &self.outputs[name];
-        let all = decode(&self.bytes(view)?, view.dtype);
+        let all = decode(&self.bytes(&[view])?[0], view.dtype);
         let (width, pitch) = (view.width(), padded(view.width()));
         Ok(all.chunks(pitch).all(|row| row[width..].iter().all(|&x| x == 0.0)))
     }
@@ -204,22 +218,28 @@ impl<'a> Session<'a> {
         self.gpu.queue.write_buffer(&self.arenas[arena], start + bytes_of(view).start, &bytes);
     }
 
-    fn bytes(&self, view: &View) -> Result<Vec<u8>> {
-        let (arena, start) = self.placed[&view.root];
-        let range = bytes_of(view);
-        self.gpu.read(&self.arenas[arena], start + range.start, range.end - range.start)
+    fn bytes(&self, views: &[&View]) -> Result<Vec<Vec<u8>>> {
+        let part = |view: &&View| {
+            let (arena, start) = self.placed[&view.root];
+            let range = bytes_of(view);
+            (&self.arenas[arena], start + range.start, range.end - range.start)
+        };
+        self.gpu.read_all(&views.iter().map(part).collect::<Vec<_>>())
     }
 
-    fn read(&self, view: &View) -> Result<HostTensor> {
-        let bytes = self.bytes(view)?;
-        let (width, pitch) = (view.width(), padded(view.width()));
-        let rows = |all: &[f32]| all.chunks(pitch).flat_map(|row| row[..width].to_vec()).collect::<Vec<f32>>();
-        if view.dtype == DType::I32 {
-            let all: Vec<i32> = bytemuck::pod_collect_to_vec(&bytes);
-            return Ok(HostTensor::i32(&view.shape, all.chunks(pitch).flat_map(|row| row[..width].to_vec()).collect()));
-        }
-        Ok(HostTensor::f32(&view.shape, rows(&decode(&bytes, view.dtype))))
+    fn read_all(&self, views: &[&View]) -> Result<Vec<HostTensor>> {
+        Ok(views.iter().zip(self.bytes(views)?).map(|(view, bytes)| unpadded(view, &bytes)).collect())
     }
+}
+
+/// The elements of a contiguous view, without its padding.
+fn unpadded(view: &View, bytes: &[u8]) -> HostTensor {
+    let (width, pitch) = (view.width(), padded(view.width()));
+    if view.dtype == DType::I32 {
+        let all: Vec<i32> = bytemuck::pod_collect_to_vec(bytes);
+        return HostTensor::i32(&view.shape, all.chunks(pitch).flat_map(|row| row[..width].to_vec()).collect());
+    }
+    HostTensor::f32(&view.shape, decode(bytes, view.dtype).chunks(pitch).flat_map(|row| row[..width].to_vec()).collect())
 }
 
 fn encode(bytes: &mut Vec<u8>, x: f32, dtype: DType) {

@@ -82,17 +82,16 @@ fn average<'g>(members: &[Representations<'g>]) -> Representations<'g> {
 
 /// The memory that passes hand on: states of a session, zeros before the first pass.
 pub fn previous<'g>(graph: &'g Graph, n_res: usize, c: &Config) -> Previous<'g> {
+    let [pos, msa_first_row, pair] = PREVIOUS;
     Previous {
-        pos: graph.state("prev_pos", &[n_res, 37, 3]),
-        msa_first_row: graph.state("prev_msa_first_row", &[n_res, c.c_m]),
-        pair: graph.state("prev_pair", &[n_res, n_res, c.c_z]),
+        pos: graph.state(pos, &[n_res, 37, 3]),
+        msa_first_row: graph.state(msa_first_row, &[n_res, c.c_m]),
+        pair: graph.state(pair, &[n_res, n_res, c.c_z]),
     }
 }
 
-/// The states of [`previous`] by name and shape, for those who set them to zeros before a first pass.
-pub fn previous_shapes(n_res: usize, c: &Config) -> [(&'static str, Vec<usize>); 3] {
-    [("prev_pos", vec![n_res, 37, 3]), ("prev_msa_first_row", vec![n_res, c.c_m]), ("prev_pair", vec![n_res, n_res, c.c_z])]
-}
+/// The states of [`previous`], for those who set them to zeros before a first pass.
+pub const PREVIOUS: [&str; 3] = ["prev_pos", "prev_msa_first_row", "prev_pair"];
 
 /// Leaves for the next pass what this one made. Nothing flows back through it: states have no gradient.
 pub fn recycle<'g>(graph: &'g Graph, previous: &Previous<'g>, p: &Prediction<'g>) {

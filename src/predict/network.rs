@@ -7,7 +7,7 @@ use crate::gpu::Gpu;
 use crate::gpu::program::Cache;
 use crate::graph::Graph;
 use crate::graph::run::{Planned, Session};
-use crate::model::alphafold::previous_shapes;
+use crate::model::alphafold::PREVIOUS;
 use crate::model::config::Config;
 use crate::model::features::{Extents, member_name};
 use crate::model::network::{Network, Pass};
@@ -43,6 +43,15 @@ struct Ready<'a> {
     holds: String,
 }
 
+/// What is read back of every pass.
+#[derive(Debug)]
+struct Made {
+    positions: Vec<Positions37>,
+    /// Logits `[n_res, 50]`.
+    plddt: HostTensor,
+    pae: Option<Binned>,
+}
+
 /// Models on a device.
 struct Predictor<'a> {
     gpu: &'a Gpu,
@@ -74,19 +83,17 @@ impl<'a> Predictor<'a> {
             ready.session.set_params(&self.weights[name].arena(&ready.network.params.borrow())?);
             ready.holds.clone_from(name);
         }
-        for (state, shape) in previous_shapes(extents.n_res, &ready.key.config) {
-            ready.session.set(state, &HostTensor::zeros(&shape)); // line 2
-        }
-        let mut before: Option<Vec<Positions37>> = None;
+        PREVIOUS.iter().for_each(|state| ready.session.clear(state)); // line 2
+        let mut before: Option<Made> = None;
         let mut history = Vec::new();
         let mut mask = Vec::new();
         for pass in 0..=request.n_recycle {
             (request.pass)(pass)?;
             mask = ready.feed(&inputs, pass, request.n_res)?;
             ready.session.replay_list(LIST)?; // lines 3-22
-            let positions = ready.positions(request.n_res)?;
-            let cycle = ready.cycle(before.as_deref(), &positions, request.n_res)?;
-            before = Some(positions);
+            let made = ready.read(request.n_res)?;
+            let cycle = ready.cycle(before.as_ref().map(|b| b.positions.as_slice()), &made, request.n_res);
+            before = Some(made);
             history.push(cycle);
             if confidence::settled(cycle.change, request.tolerance) {
                 break;
@@ -213,44 +220,40 @@ impl Ready<'_> {
         Ok(mask)
     }
 
-    fn positions(&self, n_res: usize) -> Result<Vec<Positions37>> {
-        let all = self.session.get("structure_module/final_atom_positions")?;
+    /// What is read back of every pass, without padding.
+    fn read(&self, n_res: usize) -> Result<Made> {
+        let heads = &self.key.config.heads;
+        let mut names = vec!["structure_module/final_atom_positions", "predicted_lddt/logits"];
+        names.extend(heads.pae.is_some().then_some("predicted_aligned_error/logits"));
+        let all = self.session.get_all(&names)?;
         let residue = |flat: &[f32]| std::array::from_fn(|a| std::array::from_fn(|x| flat[3 * a + x]));
-        Ok(all.as_f32().chunks_exact(111).take(n_res).map(residue).collect())
-    }
-
-    fn plddt(&self, n_res: usize) -> Result<HostTensor> {
-        Ok(cropped(&self.session.get("predicted_lddt/logits")?, &[n_res, self.key.config.heads.plddt_bins]))
-    }
-
-    fn pae(&self, n_res: usize) -> Result<Option<Binned>> {
-        let Some(c) = &self.key.config.heads.pae else { return Ok(None) };
-        let logits = cropped(&self.session.get("predicted_aligned_error/logits")?, &[n_res, n_res, c.bins]);
-        Ok(Some(Binned { logits, breaks: breaks([0.0, c.last_edge], c.bins) }))
+        let pae = heads
+            .pae
+            .as_ref()
+            .map(|c| Binned { logits: cropped(&all[2], &[n_res, n_res, c.bins]), breaks: breaks([0.0, c.last_edge], c.bins) });
+        Ok(Made {
+            positions: all[0].as_f32().chunks_exact(111).take(n_res).map(residue).collect(),
+            plddt: cropped(&all[1], &[n_res, heads.plddt_bins]),
+            pae,
+        })
     }
 
     /// What the history keeps of the pass that has just run.
-    fn cycle(&self, before: Option<&[Positions37]>, now: &[Positions37], n_res: usize) -> Result<Cycle> {
-        let plddt = confidence::plddt(self.plddt(n_res)?.as_f32(), self.key.config.heads.plddt_bins);
-        let ptm = self.pae(n_res)?.map(|p| aligned_errors(p.logits.as_f32(), &p.breaks, n_res).ptm);
+    fn cycle(&self, before: Option<&[Positions37]>, now: &Made, n_res: usize) -> Cycle {
+        let plddt = confidence::plddt(now.plddt.as_f32(), self.key.config.heads.plddt_bins);
+        let ptm = now.pae.as_ref().map(|p| aligned_errors(p.logits.as_f32(), &p.breaks, n_res).ptm);
         let mean = plddt.iter().sum::<f64>() / n_res as f64;
-        Ok(Cycle { plddt: Some(mean), ptm, change: before.map(|b| ca_change(b, now)) })
+        Cycle { plddt: Some(mean), ptm, change: before.map(|b| ca_change(b, &now.positions)) }
     }
 
     /// What the last pass made, without padding.
-    fn raw(
-        &self,
-        request: &Request,
-        (positions, mask): (Vec<Positions37>, Vec<Mask37>),
-        history: Vec<Cycle>,
-        n_clust: usize,
-    ) -> Result<Raw> {
+    fn raw(&self, request: &Request, (made, mask): (Made, Vec<Mask37>), history: Vec<Cycle>, n_clust: usize) -> Result<Raw> {
         let (n, c) = (request.n_res, &self.key.config);
         let mut raw = Raw {
-            positions,
+            positions: made.positions,
             mask,
-            plddt_logits: self.plddt(n)?,
-            pae: self.pae(n)?,
+            plddt_logits: made.plddt,
+            pae: made.pae,
             distogram: None,
             representations: BTreeMap::new(),
             history,
@@ -268,8 +271,8 @@ impl Ready<'_> {
                 ("representations/single", &[n, c.c_s]),
                 ("representations/structure_module", &[n, c.structure.channels]),
             ];
-            for (name, shape) in wanted {
-                raw.representations.insert(name.into(), cropped(&self.session.get(name)?, shape));
+            for ((name, shape), read) in wanted.iter().zip(self.session.get_all(&wanted.map(|w| w.0))?) {
+                raw.representations.insert((*name).into(), cropped(&read, shape));
             }
         }
         Ok(raw)

@@ -15,7 +15,10 @@ use crate::ops::train::{CONTROL, Control, STATUS, Status};
 use crate::tensor::HostTensor;
 
 /// The states that a checkpoint holds: all that a step changes.
-pub const STATES: [&str; 6] = ["parameters", "adam_m", "adam_v", "ema", "total", "status"];
+pub const STATES: [&str; 6] = ["parameters", "adam_m", "adam_v", "ema", "total", STATUS_STATE];
+
+/// The state that says what happened; see [`Status`].
+pub const STATUS_STATE: &str = "status";
 
 /// Records what follows an example's backward sweep. `loss` is a scalar `[1]`; with `scaled` there is a state `factor` on the learning rate
 /// of every element.
@@ -46,7 +49,7 @@ pub fn update(graph: &Graph, scaled: bool) {
 }
 
 fn steering(graph: &Graph) -> (Tensor<'_>, Tensor<'_>) {
-    (graph.state("control", &[CONTROL]), graph.state("status", &[STATUS]))
+    (graph.state("control", &[CONTROL]), graph.state(STATUS_STATE, &[STATUS]))
 }
 
 /// A beginning: these parameters, which are the average as well, and zeros.
@@ -55,7 +58,7 @@ pub fn begin(session: &Session<'_>, parameters: &[f32]) {
     put("parameters", parameters.to_vec());
     put("ema", parameters.to_vec());
     ["adam_m", "adam_v", "total"].into_iter().for_each(|name| put(name, vec![0.0; parameters.len()]));
-    put("status", vec![0.0; STATUS]);
+    put(STATUS_STATE, vec![0.0; STATUS]);
 }
 
 /// What the coming step is done with; to be called before its first example.
@@ -65,18 +68,18 @@ pub fn steer(session: &Session<'_>, control: &Control) {
 
 /// What happened; waits for the device.
 pub fn status(session: &Session<'_>) -> Result<Status> {
-    Ok(Status::unpack(session.get("status")?.as_f32()))
+    Ok(Status::unpack(session.get(STATUS_STATE)?.as_f32()))
 }
 
 /// All states, for a checkpoint between two steps.
 pub fn states(session: &Session<'_>) -> Result<Vec<(&'static str, Vec<f32>)>> {
-    STATES.into_iter().map(|name| Ok((name, session.get(name)?.to_f32()))).collect()
+    Ok(STATES.into_iter().zip(session.get_all(&STATES)?.iter().map(HostTensor::to_f32)).collect())
 }
 
 /// Puts back what a checkpoint holds, of a model of `elements` elements.
 pub fn restore(session: &Session<'_>, checkpoint: &Checkpoint, elements: usize) -> Result<()> {
     for name in STATES {
-        let n = if name == "status" { STATUS } else { elements };
+        let n = if name == STATUS_STATE { STATUS } else { elements };
         session.set(name, &HostTensor::f32(&[n], checkpoint.arena(name, n)?.to_vec()));
     }
     Ok(())

@@ -142,7 +142,7 @@ pub fn run(gpu: &Gpu, start: &Start) -> Result<Ended> {
             Some(mix)
         }
     };
-    if let (Some(factors), _) = schedule::factors(&config.optimizer, &step.params) {
+    if let Some(factors) = schedule::factors(&config.optimizer, &step.params)? {
         step.session.set("factor", &crate::tensor::HostTensor::f32(&[factors.len()], factors));
     }
     let (mut at, mut before, mut best) = (0, 0.0, None);
@@ -184,6 +184,7 @@ impl Run<'_> {
         let (steps, batch) = (config.steps(), config.optimizer.batch as u64);
         let mut loader = self.sampler.loader(*at, 0, 1)?;
         let progress = Progress::new(steps, *at);
+        let mut lap = Instant::now();
         let mut bad = 0;
         let mut saved = None;
         let asked = |run: &Self| run.start.stop.load(Ordering::Relaxed);
@@ -195,11 +196,11 @@ impl Run<'_> {
             for _ in 0..batch {
                 let loaded = loader.next()?;
                 let draw = Draw { seed: config.seed, step: *at, number: loaded.number };
-                let losses = self.step.example(&loaded.features, draw)?;
-                norms += f64::from(optimizer::status(&self.step.session)?.norm);
+                let ran = self.step.example(&loaded.features, draw)?;
+                norms += f64::from(ran.status.norm);
                 sums = match sums.is_empty() {
-                    true => losses,
-                    false => sums.iter().zip(&losses).map(|(a, b)| (a.0, a.1 + b.1)).collect(),
+                    true => ran.losses,
+                    false => sums.iter().zip(&ran.losses).map(|(a, b)| (a.0, a.1 + b.1)).collect(),
                 };
             }
             let status = self.step.update(&control)?;
@@ -207,8 +208,8 @@ impl Run<'_> {
             bad = if status.taken { 0 } else { bad + 1 };
             let means: Vec<(&str, f64)> = sums.iter().map(|(name, x)| (*name, x / batch as f64)).collect();
             let norm = norms / batch as f64;
-            let report = loader.report();
-            let waiting = report.waited_s / self.began.elapsed().as_secs_f64().max(1e-9);
+            let waiting = loader.report().waited_s / lap.elapsed().as_secs_f64().max(1e-9);
+            lap = Instant::now();
             progress
                 .show(*at, &Shown { losses: &means, lr: control.lr, norm, lddt: self.score, waiting, memory: self.step.session.memory() });
             if at.is_multiple_of(config.run.log_every) || *at == steps {

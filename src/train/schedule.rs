@@ -1,6 +1,9 @@
 //! The learning rate (supplement 1.11.3), and what a step's `control` state holds.
 
 use super::config::Optimizer;
+use super::settings;
+use crate::error::{Error, Result};
+use crate::nn::params::Params;
 use crate::ops::train::Control;
 
 /// The learning rate of step number `step`, from 0 on: it rises linearly until `warmup_samples` have been seen, this step's among them, and
@@ -19,8 +22,11 @@ pub fn control(o: &Optimizer, step: u64) -> Control {
 }
 
 /// The factor on the learning rate of every element of an arena of `len` elements, by the first pattern that fits the parameter's name;
-/// `None` when all are 1. Patterns that fit nothing are given back, for the user to be told.
-pub fn factors(o: &Optimizer, params: &crate::nn::params::Params) -> (Option<Vec<f32>>, Vec<String>) {
+/// `None` when there are no patterns. A pattern that decides nothing is refused: what should have been frozen would not be.
+pub fn factors(o: &Optimizer, params: &Params) -> Result<Option<Vec<f32>>> {
+    if o.rates.is_empty() {
+        return Ok(None);
+    }
     let mut used = vec![false; o.rates.len()];
     let mut all = vec![1.0f32; params.len()];
     for entry in params.entries() {
@@ -28,8 +34,25 @@ pub fn factors(o: &Optimizer, params: &crate::nn::params::Params) -> (Option<Vec
         used[found] = true;
         entry.places().for_each(|at| all[at] = o.rates[found].factor as f32);
     }
-    let unused = o.rates.iter().zip(used).filter(|(_, used)| !used).map(|(r, _)| r.pattern.clone()).collect();
-    (all.iter().any(|f| *f != 1.0).then_some(all), unused)
+    match used.iter().position(|used| !used) {
+        None => Ok(Some(all)),
+        Some(i) => Err(idle(o, i, params)),
+    }
+}
+
+/// Why pattern `i` decides nothing.
+fn idle(o: &Optimizer, i: usize, params: &Params) -> Error {
+    let pattern = &o.rates[i].pattern;
+    let (field, names) = (format!("optimizer.rates.{i}.pattern"), || params.entries().iter().map(|e| e.name.as_str()));
+    if let Some(name) = names().find(|name| fits(pattern, name)) {
+        let before = o.rates.iter().find(|r| fits(&r.pattern, name)).map_or("", |r| &r.pattern);
+        return Error::Config(format!("`{field}` is `{pattern}`, and all it fits is decided by patterns before it, such as `{before}`"));
+    }
+    let mut near: Vec<(usize, &str)> = names().map(|name| (settings::distance_within(&pattern.replace('*', ""), name), name)).collect();
+    near.sort_unstable();
+    near.dedup_by_key(|n| n.1);
+    let near: Vec<String> = near.iter().take(3).map(|n| format!("`{}`", n.1)).collect();
+    Error::Config(format!("`{field}` is `{pattern}`, which is part of no parameter's name; near are {}", near.join(", ")))
 }
 
 /// Whether a pattern's parts between `*` stand in the name, in order and apart.

@@ -134,17 +134,27 @@ fn unknown(path: &str, known: &[String]) -> String {
 
 /// Levenshtein's distance of two words.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let first = (0..=b.chars().count()).collect();
+    *edits(a, b, first).last().expect("a row is never empty")
+}
+
+/// Levenshtein's distance of `a` from the part of `b` that is nearest.
+pub fn distance_within(a: &str, b: &str) -> usize {
+    let first = vec![0; b.chars().count() + 1];
+    edits(a, b, first).into_iter().min().expect("a row is never empty")
+}
+
+/// Edits that make `a` of what ends at each place of `b`; `row` is what no letter of `a` costs there.
+fn edits(a: &str, b: &str, mut row: Vec<usize>) -> Vec<usize> {
     for (i, x) in a.chars().enumerate() {
         let mut diagonal = row[0];
         row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let best = (row[j] + 1).min(row[j + 1] + 1).min(diagonal + usize::from(x != *y));
+        for (j, y) in b.chars().enumerate() {
+            let best = (row[j] + 1).min(row[j + 1] + 1).min(diagonal + usize::from(x != y));
             diagonal = std::mem::replace(&mut row[j + 1], best);
         }
     }
-    row[b.len()]
+    row
 }
 
 #[cfg(test)]
@@ -156,5 +166,6 @@ mod tests {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("lr", "lr"), 0);
+        assert_eq!(distance_within("formr", "an/evoformer/block"), 1);
     }
 }

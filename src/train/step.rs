@@ -13,7 +13,7 @@ use crate::gpu::Gpu;
 use crate::gpu::program::Cache;
 use crate::graph::run::Session;
 use crate::loss::resolution_weight;
-use crate::model::alphafold::previous_shapes;
+use crate::model::alphafold::PREVIOUS;
 use crate::nn::dropout::{SEED, seed_words};
 use crate::nn::params::Params;
 use crate::ops::train::{Control, Status};
@@ -30,6 +30,15 @@ pub struct Draw {
     pub step: u64,
     /// The example's number in the run.
     pub number: u64,
+}
+
+/// What an example gave.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// Its losses by name.
+    pub losses: Vec<(&'static str, f64)>,
+    /// What the device says after it: its gradient's norm, and whether it counts.
+    pub status: Status,
 }
 
 /// Features or labels by AlphaFold's names.
@@ -64,8 +73,10 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn feed(&self, mut values: Arrays) {
-        if self.recipe.extents.n_templ > 0 {
+    /// Sets the inputs of a pass. Templates are the same in all of an example's, and inputs keep what they hold: their torsions are found for
+    /// the `first` one only.
+    fn feed(&self, mut values: Arrays, first: bool) {
+        if first && self.recipe.extents.n_templ > 0 {
             values.extend(template_angles(&values));
         }
         self.set_all(values);
@@ -77,25 +88,22 @@ impl<'a> Step<'a> {
 
     /// Zeros in the memory that passes hand on.
     fn forget(&self) {
-        for (name, shape) in previous_shapes(self.recipe.extents.n_res, &self.recipe.model) {
-            self.session.set(name, &HostTensor::zeros(&shape));
-        }
+        PREVIOUS.iter().for_each(|state| self.session.clear(state));
     }
 
     /// Runs an example of a data set; see [`Step::arrays`].
-    pub fn example(&self, f: &Features, draw: Draw) -> Result<Vec<(&'static str, f64)>> {
+    pub fn example(&self, f: &Features, draw: Draw) -> Result<Ran> {
         let labels = ship::labels(f, self.recipe.extents.n_res)
             .ok_or_else(|| Error::Data(format!("chain {} has no structure to train on", f.id)))?;
         self.arrays(self.passes(f)?, labels, draw)
     }
 
-    /// Runs an example: its passes without gradient, then the last one with its labels, whose clipped gradient is added to the step's. Gives
-    /// the losses by name.
-    pub fn arrays(&self, passes: Vec<Arrays>, labels: Arrays, draw: Draw) -> Result<Vec<(&'static str, f64)>> {
+    /// Runs an example: its passes without gradient, then the last one with its labels, whose clipped gradient is added to the step's.
+    pub fn arrays(&self, passes: Vec<Arrays>, labels: Arrays, draw: Draw) -> Result<Ran> {
         self.forget();
         let last = passes.len() - 1;
         for (r, values) in passes.into_iter().enumerate() {
-            self.feed(values);
+            self.feed(values, r == 0);
             if self.session.takes(SEED) {
                 self.session.set(SEED, &seed_words(draw.seed, draw.step as u32, draw.number as u32, r as u32));
             }
@@ -107,7 +115,10 @@ impl<'a> Step<'a> {
         self.set_all(labels);
         self.session.set("resolution_weight", &HostTensor::f32(&[1], vec![resolution_weight(resolution)]));
         self.session.replay_list("example")?;
-        self.terms.iter().map(|name| Ok((*name, f64::from(self.session.get(&format!("loss/{name}"))?.as_f32()[0])))).collect()
+        let names: Vec<String> = self.terms.iter().map(|name| format!("loss/{name}")).chain([optimizer::STATUS_STATE.into()]).collect();
+        let read = self.session.get_all(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let losses = self.terms.iter().zip(&read).map(|(name, value)| (*name, f64::from(value.as_f32()[0]))).collect();
+        Ok(Ran { losses, status: Status::unpack(read[self.terms.len()].as_f32()) })
     }
 
     /// Takes the step with the gradients of all examples since the last one.
@@ -120,8 +131,8 @@ impl<'a> Step<'a> {
     /// Predicts a chain with the parameters as they are: positions `[n_res, 37, 3]` after all of the features' passes.
     pub fn predict(&self, f: &Features) -> Result<Vec<[[f32; 3]; 37]>> {
         self.forget();
-        for values in self.passes(f)? {
-            self.feed(values);
+        for (r, values) in self.passes(f)?.into_iter().enumerate() {
+            self.feed(values, r == 0);
             self.session.replay_list("predict")?;
         }
         let positions = self.session.get("prev_pos")?;
@@ -131,11 +142,10 @@ impl<'a> Step<'a> {
 
     /// Runs `body` with the averaged parameters in the place of the raw ones.
     pub fn with_average<R>(&self, body: impl FnOnce(&Self) -> Result<R>) -> Result<R> {
-        let raw = self.session.get("parameters")?;
-        let average = self.session.get("ema")?;
-        self.session.set("parameters", &average);
+        let both = self.session.get_all(&["parameters", "ema"])?;
+        self.session.set("parameters", &both[1]);
         let result = body(self);
-        self.session.set("parameters", &raw);
+        self.session.set("parameters", &both[0]);
         result
     }
 }

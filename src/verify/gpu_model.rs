@@ -8,7 +8,7 @@ use crate::graph::Tensor;
 use crate::graph::run::Session;
 use crate::loss::resolution_weight;
 use crate::loss::violation::{Metrics, Violations};
-use crate::model::alphafold::previous_shapes;
+use crate::model::alphafold::PREVIOUS;
 use crate::model::features::{Extents, member_name};
 use crate::model::network::{Network, Pass};
 use crate::ops;
@@ -65,17 +65,15 @@ fn alphafold(context: &Context, case: &Golden) -> Result<Outputs> {
     let session = Session::of(context.gpu()?, &context.cache, &[("pass", &early), ("last", &last)])?;
     let params = network.params.borrow();
     session.set_params(&params.pack(&official(case, &params)?)?);
-    for (name, shape) in previous_shapes(plan.extents.n_res, &network.config) {
-        session.set(name, &HostTensor::zeros(&shape));
-    }
+    PREVIOUS.iter().for_each(|state| session.clear(state));
     for r in 0..plan.passes {
         feed(&session, case, &plan, r)?;
         session.replay_list(if r + 1 == plan.passes { "last" } else { "pass" })?;
     }
     let mut out = Outputs::default();
-    for (name, _) in &named {
-        out.tensors.insert(name.clone(), session.get(&format!("out:{name}"))?);
-    }
+    let read: Vec<String> = named.iter().map(|(name, _)| format!("out:{name}")).collect();
+    let read = session.get_all(&read.iter().map(String::as_str).collect::<Vec<_>>())?;
+    out.tensors.extend(named.iter().map(|(name, _)| name.clone()).zip(read));
     host_outputs(case, &network, &mut out)?;
     gradients(&session, case, &plan, &params, &mut out)?;
     leave_out_padding(case, &plan, &mut out)?;

@@ -146,8 +146,9 @@ pub(super) fn official(case: &Golden, params: &Params) -> Result<BTreeMap<String
 
 fn read(session: &Session, case: &Golden, params: &Params, outputs: &Named) -> Result<Outputs> {
     let mut out = Outputs::default();
-    for (name, _) in outputs {
-        let value = session.get(&format!("out:{name}"))?;
+    let read: Vec<String> = outputs.iter().map(|(name, _)| format!("out:{name}")).collect();
+    let read = session.get_all(&read.iter().map(String::as_str).collect::<Vec<_>>())?;
+    for ((name, _), value) in outputs.iter().zip(read) {
         // The golden may have the same elements under more axes: a scalar is stored as one element.
         let shape = case.get(&format!("out:{name}"))?.shape.clone();
         let fits = shape.iter().product::<usize>() == value.len();

@@ -97,10 +97,10 @@ fn examples_of(
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for (number, (features, labels)) in examples.iter().enumerate() {
         let draw = Draw { seed: 0, step: at as u64, number: number as u64 };
-        let named = step.arrays(vec![features.clone()], labels.clone(), draw)?;
-        let of = |name: &str| named.iter().find(|(n, _)| *n == name).map(|(_, x)| *x as f32);
+        let ran = step.arrays(vec![features.clone()], labels.clone(), draw)?;
+        let of = |name: &str| ran.losses.iter().find(|(n, _)| *n == name).map(|(_, x)| *x as f32);
         losses.push(of("total").expect("there is a total"));
-        norms.push(optimizer::status(&step.session)?.norm);
+        norms.push(ran.status.norm);
         for (golden, ours) in TERMS {
             if let (Some(seen), Some(value)) = (seen.as_deref_mut(), of(ours)) {
                 let all = seen.terms.entry(golden.into()).or_default();

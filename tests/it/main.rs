@@ -26,6 +26,7 @@ mod structure_model;
 mod template_hits;
 mod tidy;
 mod train_command;
+mod trainer;
 mod training_files;
 mod trajectory;
 mod updates;

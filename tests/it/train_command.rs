@@ -10,7 +10,7 @@ fn anyfold(arguments: &[&str]) -> Output {
 }
 
 /// A set of two real chains without alignments, from the repository.
-fn set(folder: &Path) -> String {
+pub fn set(folder: &Path) -> String {
     let structures = folder.join("structures");
     std::fs::create_dir_all(&structures).unwrap();
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/goldens/data/files");
