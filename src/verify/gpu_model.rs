@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::graph::run::Session;
 use crate::loss::resolution_weight;
+use crate::loss::total::total;
 use crate::loss::violation::{Metrics, Violations};
 use crate::model::alphafold::PREVIOUS;
 use crate::model::features::{Extents, member_name};
@@ -17,6 +18,7 @@ use crate::tensor::{DType, HostTensor};
 use crate::train::labels::{Labels, Losses, losses};
 use crate::verify::Context;
 use crate::verify::alphafold_config::{self, Part};
+use crate::verify::diagonal;
 use crate::verify::golden::Golden;
 use crate::verify::gpu_modules::official;
 use crate::verify::host_structure::Outputs;
@@ -57,7 +59,13 @@ fn alphafold(context: &Context, case: &Golden) -> Result<Outputs> {
     let wants = |name: &str| case.tensors.contains_key(&format!("gin:{name}"));
     let pass = network.pass(&last, plan.extents, plan.members, None, &wants);
     let labels = Labels::inputs(&last, &pass.ensemble[0]);
-    let found = losses(&pass.prediction, &labels, pass.residues.atom37_atom_exists, &network.config, &weights);
+    let mut found = losses(&pass.prediction, &labels, pass.residues.atom37_atom_exists, &network.config, &weights);
+    if let (Some(exact), Some(logits), Some(loss)) = (diagonal::exact(&case.case), pass.prediction.pae, found.terms.predicted_aligned_error)
+    {
+        let (mask, weight) = (labels.structure.backbone_affine_mask, labels.resolution_weight);
+        found.terms.predicted_aligned_error = Some(diagonal::as_the_reference(loss, logits, mask, weight, exact));
+        found.total = total(&weights, &found.terms, labels.structure.seq_mask);
+    }
     let named = outputs(&pass, &labels, &found);
     named.iter().for_each(|(name, tensor)| last.output(&format!("out:{name}"), *tensor));
     last.backward(&[(found.total, None)]);
@@ -216,8 +224,7 @@ fn gradients(session: &Session, case: &Golden, plan: &Plan, params: &crate::nn::
             let (g, p) = (g.to_f64(), p.to_f64());
             let norm = g.iter().map(|g| g * g).sum::<f64>().sqrt();
             let dot = g.iter().zip(&p).map(|(g, p)| g * p).sum::<f64>();
-            let size = (p.iter().map(|p| p * p).sum::<f64>() / p.len() as f64).sqrt();
-            out.measures.insert(name.clone(), [norm, dot, size]);
+            out.measures.insert(name.clone(), [norm, dot]);
         }
         return Ok(());
     }

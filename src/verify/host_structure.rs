@@ -27,9 +27,8 @@ pub struct Outputs {
     pub tensors: BTreeMap<String, HostTensor>,
     /// Gradients by their full names in the golden: `gin:x`, `gparam:linear//weights`. Empty where a module has no backward pass.
     pub gradients: BTreeMap<String, HostTensor>,
-    /// Norms of gradients, their products with the parameters, and the parameters' root mean squares, by the parameters' names, where a case
-    /// holds these alone.
-    pub measures: BTreeMap<String, [f64; 3]>,
+    /// Norms of gradients and their products with the parameters, by the parameters' names, where a case holds these alone.
+    pub measures: BTreeMap<String, [f64; 2]>,
     /// Text results by their keys in the metadata's `strings`; they must be equal.
     pub strings: BTreeMap<String, Value>,
     /// Elements that the definition leaves open, per tensor (QUIRKS 20): true means "do not compare".

@@ -18,6 +18,7 @@ use crate::gpu::program::Cache;
 pub mod alphafold_config;
 pub mod bench;
 pub mod data;
+pub mod diagonal;
 pub mod embedded;
 pub mod golden;
 mod gpu_attention;

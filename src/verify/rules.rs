@@ -41,8 +41,11 @@ zeros       gradients listed as `analytic_zero` or `zero_grads` are compared abs
             those that a case without measured errors does not list, but whose reference lies below {NOISE:e} of that largest gradient.
 trajectories  tensors [step, example] are compared step by step, each with AlphaFold's own error at that step (`ref_err_per_step`).
 measures    cases of full size hold, for every parameter, the norm of its gradient and the product of both instead of gradients. Either is
-            compared relatively: max({MODEL:e}, {FLOORS} times AlphaFold's own error of it); a product that cancels, relative to what chance
-            would make of it (the norm times the parameters' root mean square); a norm below {ZERO:e} of the largest, absolutely.
+            compared relatively: max({MODEL:e}, {FLOORS} times AlphaFold's own error of it). Both are compared absolutely, at {ZERO:e} of the
+            largest norm, where the norm lies below {NOISE:e} of the largest: a sum that cancels exactly but for rounding.
+diagonal    of the predicted aligned error: exact zeros, which two cases of full size hold as rounding. There the labels are the reference's.
+padding     outputs over pairs of residues are compared where the mask has both and where it has not, each as a share of its own largest
+            reference: where two columns share no sequence, values are a thousand times larger.
 not compared  a tensor whose tolerance would exceed {LARGEST:e}. It is named and never counted as passed.
 A tensor fails that is missing, of another shape or type, or has a value that is not finite.
 A case fails in which nothing was compared, or whose module this version does not know (`unknown`).
@@ -107,7 +110,7 @@ pub fn compare(case: &Golden, got: &Outputs) -> Result<Vec<Compared>> {
     for (name, reference) in case.tensors.iter().filter(|(n, _)| class(n).is_some()) {
         match floors.steps.get(name.strip_prefix("out:").unwrap_or_default()).filter(|s| reference.shape.first() == Some(&s.len())) {
             Some(steps) => all.extend(judge_steps(case, got, steps, name, reference)),
-            None => all.push(judge(case, got, &floors, name, reference)),
+            None => all.extend(judge(case, got, &floors, name, reference)),
         }
     }
     if let Value::Object(strings) = case.json("strings")? {
@@ -131,17 +134,17 @@ fn measures(case: &Golden, got: &Outputs) -> Result<Vec<Compared>> {
         for (name, reference) in references.as_object().into_iter().flatten() {
             let label = format!("{key}:{name}");
             let reference = reference.as_f64().unwrap_or(f64::NAN);
-            // A gradient that is rounding noise has neither a norm nor a product that says anything but that it is small.
-            let zero = norms[name].as_f64().unwrap_or(0.0) < ZERO * largest;
+            // Where the reference is the rounding of a sum that cancels, there is nothing to compare but that ours is small too.
+            let norm = norms[name].as_f64().unwrap_or(0.0);
+            let zero = norm > 0.0 && norm < NOISE * largest;
             let floor = floors[name].as_f64().unwrap_or(0.0);
             let tolerance = if zero { ZERO * largest } else { f64::max(MODEL, FLOORS * floor) };
             let Some(ours) = got.measures.get(name).map(|m| m[i]) else {
                 all.push(Compared::failed(&label, tolerance, "was not made".into()));
                 continue;
             };
-            // A product may cancel: below the size that chance would give it, its own value is no measure of rounding.
-            let chance = if i == 1 { norms[name].as_f64().unwrap_or(0.0) * got.measures[name][2] } else { 0.0 };
-            let error = (ours - reference).abs() / if zero { 1.0 } else { reference.abs().max(chance) };
+            let off = (ours - reference).abs();
+            let error = if off == 0.0 { 0.0 } else { off / if zero { 1.0 } else { reference.abs() } };
             all.push(match (error.is_finite(), !zero && tolerance > LARGEST) {
                 (false, _) => Compared::failed(&label, tolerance, format!("is not finite: {ours} for {reference}")),
                 (_, true) => Compared { name: label, error: Some(error), tolerance, verdict: Verdict::NotCompared, why: None },
@@ -233,7 +236,8 @@ fn largest(tensor: &HostTensor) -> f64 {
     tensor.to_f64().into_iter().fold(0.0, |m, x| m.max(x.abs()))
 }
 
-fn judge(case: &Golden, got: &Outputs, floors: &Floors, name: &str, reference: &HostTensor) -> Compared {
+/// A tensor; of pairs with padding, each of both regions.
+fn judge(case: &Golden, got: &Outputs, floors: &Floors, name: &str, reference: &HostTensor) -> Vec<Compared> {
     let plain = name.strip_prefix("out:");
     let exact = matches!(reference.data, Data::I32(_));
     let least = match case.group.as_str() {
@@ -249,29 +253,51 @@ fn judge(case: &Golden, got: &Outputs, floors: &Floors, name: &str, reference: &
         Some(plain) => got.tensors.get(plain),
         None => got.gradients.get(name),
     };
-    let Some(ours) = ours else { return Compared::failed(name, tolerance, "was not made".into()) };
+    let Some(ours) = ours else { return vec![Compared::failed(name, tolerance, "was not made".into())] };
     // The goldens store scalars with one axis of one element.
     let scalar = ours.shape.is_empty() && reference.shape == [1];
     if !scalar && ours.shape != reference.shape {
-        return Compared::failed(name, tolerance, format!("has shape {:?}, not {:?}", ours.shape, reference.shape));
+        return vec![Compared::failed(name, tolerance, format!("has shape {:?}, not {:?}", ours.shape, reference.shape))];
     }
     if exact && matches!(ours.data, Data::F32(_)) {
-        return Compared::failed(name, tolerance, "is f32, not i32".into());
+        return vec![Compared::failed(name, tolerance, "is f32, not i32".into())];
     }
     let open = plain.and_then(|p| got.undefined.get(p));
     let pairs = ours.to_f64().into_iter().zip(reference.to_f64()).enumerate();
-    let pairs: Vec<(f64, f64)> = pairs.filter(|(i, _)| open.is_none_or(|o| !o[*i])).map(|(_, pair)| pair).collect();
-    if let Some(at) = pairs.iter().position(|(a, b)| !a.is_finite() || !b.is_finite()) {
-        return Compared::failed(name, tolerance, format!("is not finite: {} for {}", pairs[at].0, pairs[at].1));
+    let pairs: Vec<(usize, (f64, f64))> = pairs.filter(|(i, _)| open.is_none_or(|o| !o[*i])).collect();
+    if let Some((_, (a, b))) = pairs.iter().find(|(_, (a, b))| !a.is_finite() || !b.is_finite()) {
+        return vec![Compared::failed(name, tolerance, format!("is not finite: {a} for {b}"))];
     }
-    let off = pairs.iter().fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
-    let scale = if absolute { 1.0 } else { pairs.iter().fold(0.0_f64, |m, (_, b)| m.max(b.abs())) };
-    let error = if off == 0.0 { 0.0 } else { off / scale };
-    if !absolute && tolerance > LARGEST {
-        return Compared { name: name.to_owned(), error: Some(error), tolerance, verdict: Verdict::NotCompared, why: None };
-    }
-    match error.is_finite() {
-        true => Compared::new(name, error, tolerance),
-        false => Compared::failed(name, tolerance, format!("is off by {off:.2e} where the reference is zero")),
-    }
+    let region = |name: &str, pairs: &[(usize, (f64, f64))]| {
+        let off = pairs.iter().fold(0.0_f64, |m, (_, (a, b))| m.max((a - b).abs()));
+        let scale = if absolute { 1.0 } else { pairs.iter().fold(0.0_f64, |m, (_, (_, b))| m.max(b.abs())) };
+        let error = if off == 0.0 { 0.0 } else { off / scale };
+        if !absolute && tolerance > LARGEST {
+            return Compared { name: name.to_owned(), error: Some(error), tolerance, verdict: Verdict::NotCompared, why: None };
+        }
+        match error.is_finite() {
+            true => Compared::new(name, error, tolerance),
+            false => Compared::failed(name, tolerance, format!("is off by {off:.2e} where the reference is zero")),
+        }
+    };
+    let Some(valid) = plain.and_then(|_| valid_pairs(case, &reference.shape)) else { return vec![region(name, &pairs)] };
+    let inner = reference.len() / valid.len();
+    let (valid, padding): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(i, _)| valid[i / inner]);
+    vec![region(name, &valid), region(&format!("{name} in padding"), &padding)]
+}
+
+/// Which pairs of residues a case's masks have, for a tensor `[n, n, ..]`; `None` where they have all, or the case has no mask of pairs.
+fn valid_pairs(case: &Golden, shape: &[usize]) -> Option<Vec<bool>> {
+    let [n, m, ..] = *shape else { return None };
+    let mask = |name: &str| case.tensors.get(&format!("in:{name}")).filter(|t| n == m && t.shape.len() == 2 && t.shape[1] == n);
+    let given = ["pair_mask", "left_mask", "mask_2d"].iter().find_map(|name| mask(name)).map(HostTensor::to_f64);
+    // Masks of residues, one for each pass, and of an alignment's rows: pairs count that share a row.
+    let seq = case.tensors.get("in:seq_mask").filter(|t| n == m && t.shape.last() == Some(&n));
+    let common = |rows: &HostTensor| {
+        let rows = rows.to_f64();
+        (0..n * n).map(|at| rows.chunks(n).map(|row| row[at / n] * row[at % n]).sum()).collect::<Vec<f64>>()
+    };
+    let valid = given.or_else(|| seq.or_else(|| mask("mask")).map(common)).filter(|v| v.len() == n * n)?;
+    let valid: Vec<bool> = valid.iter().map(|&v| v != 0.0).collect();
+    (valid.contains(&true) && valid.contains(&false)).then_some(valid)
 }

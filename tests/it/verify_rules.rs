@@ -8,7 +8,7 @@ use anyfold::verify::golden::Golden;
 use anyfold::verify::host_structure::Outputs;
 use anyfold::verify::report::{CaseReport, Outcome};
 use anyfold::verify::rules::{Compared, Verdict, compare};
-use anyfold::verify::{Context, fits, run_case};
+use anyfold::verify::{Context, diagonal, fits, hashed, run_case};
 
 use crate::shared::shared;
 
@@ -130,6 +130,153 @@ fn what_cannot_be_judged_is_never_counted_as_passed() {
     assert_eq!(judged(&case, &out, "out:y").verdict, Verdict::Pass);
     out.tensors.insert("y".into(), HostTensor::f32(&[2], vec![f32::NAN, 0.0]));
     assert_eq!(judged(&case, &out, "out:y").verdict, Verdict::Fail);
+}
+
+/// Pairs of four residues of which three exist: padded values are a thousand times larger (QUIRKS 8), so that a wrong valid one is lost
+/// in the joint largest.
+#[test]
+fn padded_pairs_are_compared_by_themselves() {
+    let masks = [
+        ("in:pair_mask", HostTensor::f32(&[4, 4], (0..16).map(|at| f32::from(u8::from(at / 4 < 3 && at % 4 < 3))).collect())),
+        ("in:seq_mask", HostTensor::f32(&[1, 4], vec![1.0, 1.0, 1.0, 0.0])),
+        ("in:mask", HostTensor::f32(&[2, 4], vec![1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0])),
+    ];
+    for (name, mask) in masks {
+        let (mut case, mut out) = made_up("structure", "{}");
+        case.tensors.insert(name.into(), mask);
+        let with = |value: f32| {
+            let of = |at: usize| if at / 8 < 3 && at / 2 % 4 < 3 { 1.0 } else { 1000.0 };
+            let mut data: Vec<f32> = (0..32).map(of).collect();
+            data[2] = value;
+            HostTensor::f32(&[4, 4, 2], data)
+        };
+        case.tensors.insert("out:y".into(), with(1.0));
+        for (value, verdict) in [(1.0, Verdict::Pass), (1.001, Verdict::Fail)] {
+            out.tensors.insert("y".into(), with(value));
+            assert_eq!(judged(&case, &out, "out:y").verdict, verdict, "{name}");
+            assert_eq!(judged(&case, &out, "out:y in padding").verdict, Verdict::Pass, "{name}");
+        }
+        // In the padding too.
+        let mut wrong = with(1.0);
+        let Data::F32(values) = &mut wrong.data else { panic!("not f32") };
+        values[31] += 1.0;
+        out.tensors.insert("y".into(), wrong);
+        assert_eq!(judged(&case, &out, "out:y").verdict, Verdict::Pass, "{name}");
+        assert_eq!(judged(&case, &out, "out:y in padding").verdict, Verdict::Fail, "{name}");
+    }
+}
+
+#[test]
+fn measures_are_relative_unless_the_gradient_is_rounding() {
+    let (mut case, mut out) = made_up("model", "{}");
+    case.tensors.clear();
+    let mut put = |key: &str, value: &str| case.meta.insert(key.into(), value.into());
+    put("gparam_norms", r#"{"large": 100.0, "small": 5e-10, "noise": 5e-11, "zero": 0.0}"#);
+    put("gparam_dot_param", r#"{"large": 0.001, "small": 5e-10, "noise": 1e-12, "zero": 0.0}"#);
+    put("gparam_norm_rel_err", r#"{"large": 1e-6, "small": 1e-5, "noise": 5e8, "zero": 0.0}"#);
+    put("gparam_dot_rel_err", r#"{"large": 1e-3, "small": 1e-4, "noise": 1e8, "zero": 0.0}"#);
+    out.measures =
+        [("large", [100.0, 0.001]), ("small", [5e-10; 2]), ("noise", [9e-4, -9e-4]), ("zero", [0.0; 2])].map(|(n, m)| (n.into(), m)).into();
+    assert!(compare(&case, &out).unwrap().iter().all(|c| c.name.contains("large") && c.tolerance > 1e-2 || c.verdict == Verdict::Pass));
+    // A product that cancels has its own size to be held against, however large its parts.
+    assert_eq!(judged(&case, &out, "gparam_dot_param:large").verdict, Verdict::NotCompared);
+    for (name, wrong, key) in [
+        ("large", [100.02, 0.001], "gparam_norms:large"),
+        ("small", [5.002e-10, 5e-10], "gparam_norms:small"),
+        ("small", [5e-10, 5.02e-10], "gparam_dot_param:small"),
+        ("noise", [1.1e-3, 0.0], "gparam_norms:noise"),
+        ("noise", [0.0, -1.1e-3], "gparam_dot_param:noise"),
+        ("zero", [1e-30, 0.0], "gparam_norms:zero"),
+    ] {
+        let right = out.measures.insert(name.into(), wrong).unwrap();
+        assert_eq!(judged(&case, &out, key).verdict, Verdict::Fail, "{key}");
+        out.measures.insert(name.into(), right);
+    }
+}
+
+/// What the golden cases of full size say of the diagonal's labels: see `verify::diagonal`. Everything here is computed from the files.
+#[test]
+fn the_diagonal_of_full_size_cases_is_rounding() {
+    let Some(folder) = shared("goldens/model") else { return };
+    for case in ["full_size_model_1_ptm", "full_size_model_3_ptm"] {
+        let case = Golden::read(&folder.join(format!("{case}.safetensors"))).unwrap();
+        let exact = diagonal::exact(&case.case).unwrap();
+        let off = |in_class_0: &dyn Fn(usize) -> bool| aligned_error_off(&case, in_class_0);
+        let [loss, head @ ..] = off(&|i| exact.contains(&i));
+        assert!(loss < 1e-7 && head.iter().all(|&e| e < 5e-9), "{loss:e} {head:?}");
+        // The definition's labels do not make this reference, nor does the diagonal in class 1 as a whole.
+        for wrong in [off(&|_| true), off(&|_| false)] {
+            assert!(wrong[0] > 2e-4 && wrong[1..].iter().all(|&e| e > 5e-6), "{wrong:?}");
+        }
+        // Nor is it a distance near an edge: none off the diagonal lies within 1e-4 Angstrom of one.
+        let (bins, nearest) = labels(&case);
+        assert!(nearest > 1e-4 && bins.len() == 48 * 48, "{nearest}");
+    }
+}
+
+/// The label of every pair by the definition, from the reference's frames in double precision, and the least distance of an error between
+/// residues that exist from an edge of the bins.
+fn labels(case: &Golden) -> (Vec<usize>, f64) {
+    let frames = |name: &str| -> Vec<(glam::DQuat, glam::DVec3)> {
+        let rows = case.get(name).unwrap().to_f64();
+        let one = |r: &[f64]| (glam::DQuat::from_xyzw(r[1], r[2], r[3], r[0]), glam::DVec3::new(r[4], r[5], r[6]));
+        rows.chunks(7).map(one).collect()
+    };
+    let (predicted, truth) = (frames("out:structure_module/final_affines"), frames("in:backbone_affine_tensor"));
+    let mask = case.input("backbone_affine_mask").unwrap().to_f64();
+    let n = mask.len();
+    let mut nearest = f64::INFINITY;
+    let mut label = |at: usize| {
+        let (i, j) = (at / n, at % n);
+        if i == j {
+            return 0;
+        }
+        let seen = |f: &[(glam::DQuat, glam::DVec3)]| f[i].0.conjugate() * (f[j].1 - f[i].1);
+        let error = (seen(&predicted) - seen(&truth)).length();
+        let edge = |k: usize| 0.5 * k as f64;
+        if mask[i] * mask[j] > 0.0 {
+            nearest = (0..63).map(|k| (error - edge(k)).abs()).fold(nearest, f64::min);
+        }
+        (0..63).filter(|&k| error > edge(k)).count()
+    };
+    ((0..n * n).map(&mut label).collect(), nearest)
+}
+
+/// How far the loss of the predicted aligned error, and the norms and products of its head's gradients, are from the reference's with some
+/// of the diagonal in class 0 and the rest in class 1.
+fn aligned_error_off(case: &Golden, in_class_0: &dyn Fn(usize) -> bool) -> [f64; 5] {
+    let logits = case.get("out:predicted_aligned_error/logits").unwrap().to_f64();
+    let pair = case.get("out:representations/pair").unwrap().to_f64();
+    let mask = case.input("backbone_affine_mask").unwrap().to_f64();
+    let (n, bins, c) = (mask.len(), 64, 128);
+    let total = mask.iter().sum::<f64>().powi(2) + 1e-8;
+    let (labels, _) = labels(case);
+    let (mut loss, mut bias, mut weights) = (0.0, vec![0.0; bins], vec![0.0; c * bins]);
+    for at in (0..n * n).filter(|at| mask[at / n] * mask[at % n] > 0.0) {
+        let row = &logits[at * bins..(at + 1) * bins];
+        let label = if at / n == at % n { usize::from(!in_class_0(at / n)) } else { labels[at] };
+        let top = row.iter().fold(f64::MIN, |m, &x| m.max(x));
+        let sum: f64 = row.iter().map(|x| (x - top).exp()).sum();
+        loss += (top + sum.ln() - row[label]) / total;
+        for k in 0..bins {
+            // The head's weight is 0.1.
+            let d = 0.1 * ((row[k] - top).exp() / sum - f64::from(u8::from(k == label))) / total;
+            bias[k] += d;
+            (0..c).for_each(|e| weights[e * bins + k] += d * pair[at * c + e]);
+        }
+    }
+    let relative = |ours: f64, reference: f64| (ours / reference - 1.0).abs();
+    let reference = |key: &str, name: &str| case.json(key).unwrap()[name].as_f64().unwrap();
+    let mut off = vec![relative(loss, case.get("out:predicted_aligned_error/loss").unwrap().to_f64()[0])];
+    for (name, shape, gradient) in [("bias", &[bins][..], bias), ("weights", &[c, bins], weights)] {
+        let name = format!("alphafold/alphafold_iteration/predicted_aligned_error_head/logits//{name}");
+        let parameter = hashed::tensor(&name, shape).to_f64();
+        let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        let product = gradient.iter().zip(&parameter).map(|(g, p)| g * p).sum::<f64>();
+        off.push(relative(norm, reference("gparam_norms", &name)));
+        off.push(relative(product, reference("gparam_dot_param", &name)));
+    }
+    off.try_into().expect("five")
 }
 
 #[test]
