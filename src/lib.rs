@@ -2,6 +2,7 @@
 
 // In floor order: a module imports only from those above it (`tests/it/tidy.rs`).
 pub mod error;
+pub mod hash;
 pub mod tensor;
 
 pub mod data;

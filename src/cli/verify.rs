@@ -7,6 +7,7 @@ use clap::Args;
 use crate::error::{Error, Result};
 use crate::gpu::device::Choice;
 use crate::gpu::recorder::Family;
+use crate::graph::Saving;
 use crate::io::text;
 use crate::verify::report::{self, Outcome};
 use crate::verify::{self, embedded, rules};
@@ -32,6 +33,9 @@ pub struct Verify {
     /// Lower limits than the adapter's, such as binding=64KiB,buffer=1MiB: what larger tensors would meet.
     #[arg(long, value_name = "LIMITS")]
     limit: Option<String>,
+    /// How much memory to spend: the trainer's usual balance, or as little as possible, computing every module again.
+    #[arg(long, value_name = "usual|smallest", default_value = "usual", value_parser = budget)]
+    budget: Saving,
     /// Run with full checks in shaders.
     #[arg(long)]
     checked: bool,
@@ -45,6 +49,14 @@ fn family(text: &str) -> std::result::Result<Family, String> {
         "subgroup" => Ok(Family::Subgroup),
         "tiled" => Ok(Family::Tiled),
         _ => Err("there are `subgroup` and `tiled`".into()),
+    }
+}
+
+fn budget(text: &str) -> std::result::Result<Saving, String> {
+    match text {
+        "usual" => Ok(Saving::default()),
+        "smallest" => Ok(Saving::SMALLEST),
+        _ => Err("there are `usual` and `smallest`".into()),
     }
 }
 
@@ -95,7 +107,7 @@ pub fn run(args: &Verify) -> Result<u8> {
     // A case whose tensors do not fit becomes a row of its own; what Rust says of it besides would only be noise.
     std::panic::set_hook(Box::new(|_| ()));
     let stop = super::stop::flag();
-    let context = verify::Context::new(args.choice()?);
+    let context = verify::Context::new(args.choice()?, args.budget);
     let mut cases = Vec::new();
     println!("{}", report::head());
     for file in &files {

@@ -3,6 +3,8 @@
 //! Every draw is a function of (seed, example, pass, purpose, index) and of nothing else: not of the thread, the order of calls or how many
 //! draws were made before. `verify` puts recorded draws in the same place.
 
+use crate::hash::{STEP, splitmix64};
+
 /// What a draw decides. The numbers are part of the generator's key and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u64)]
@@ -88,24 +90,15 @@ pub struct Keyed {
 impl Keyed {
     /// Draws of example number `example` of a run.
     pub fn new(seed: u64, example: u64) -> Self {
-        Self { key: mix(mix(seed) ^ example) }
+        Self { key: splitmix64(splitmix64(seed) ^ example) }
     }
 }
 
 impl Draws for Keyed {
     fn word(&self, pass: usize, purpose: Purpose, index: u64) -> u64 {
-        let key = mix(mix(self.key ^ pass as u64) ^ purpose as u64);
-        mix(key.wrapping_add(index.wrapping_mul(GOLDEN)))
+        let key = splitmix64(splitmix64(self.key ^ pass as u64) ^ purpose as u64);
+        splitmix64(key.wrapping_add(index.wrapping_mul(STEP)))
     }
-}
-
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-
-fn mix(x: u64) -> u64 {
-    let mut z = x.wrapping_add(GOLDEN);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -113,6 +113,11 @@ pub struct Saving {
     pub modules: bool,
 }
 
+impl Saving {
+    /// The least memory that a recording can do with at the usual length of a group.
+    pub const SMALLEST: Self = Self { group: 3, modules: true };
+}
+
 impl Default for Saving {
     fn default() -> Self {
         // At the shapes of initial training this takes a quarter less memory than every block by itself, and a tenth more work.

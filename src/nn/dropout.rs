@@ -1,6 +1,7 @@
 //! Dropout of a layer's update, as it is added to its residual.
 
 use crate::graph::Tensor;
+use crate::hash::fnv1a64;
 use crate::nn::params::Scope;
 use crate::ops::basic::dropout::{Dropout, SEED_WORDS, Share};
 use crate::tensor::{DType, HostTensor};
@@ -30,7 +31,7 @@ pub fn add_dropout<'g>(
 ) -> Tensor<'g> {
     match seed.filter(|_| rate > 0.0) {
         None => residual + update,
-        Some(seed) => scope.graph.apply(Dropout { rate, share, key: hash(&scope.key()), residual: true }, &[residual, update, seed]),
+        Some(seed) => scope.graph.apply(Dropout { rate, share, key: fnv1a64(&scope.key()), residual: true }, &[residual, update, seed]),
     }
 }
 
@@ -39,13 +40,8 @@ pub fn dropout<'g>(scope: &Scope<'g>, x: Tensor<'g>, rate: f32, seed: Option<Ten
     match seed.filter(|_| rate > 0.0) {
         None => x,
         Some(seed) => {
-            let op = Dropout { rate, share: Share::Nothing, key: hash(&scope.key()), residual: false };
+            let op = Dropout { rate, share: Share::Nothing, key: fnv1a64(&scope.key()), residual: false };
             scope.graph.apply(op, &[x, seed])
         }
     }
-}
-
-/// FNV-1a, 64 bits.
-fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

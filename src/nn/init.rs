@@ -3,6 +3,8 @@
 //! Every value is a function of the seed, the parameter's official name and the element's place in the official tensor, so that neither the
 //! arena's layout nor the order of declarations matters.
 
+use crate::hash::{STEP, fnv1a64, mix, splitmix64};
+
 /// How a parameter begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
@@ -21,25 +23,15 @@ pub enum Init {
 /// The deviation of a standard normal that is cut off at plus and minus two.
 const TRUNCATED_DEVIATION: f64 = 0.879_625_661_034_239_8;
 
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-
-/// splitmix64's output function.
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
 /// The key of a parameter: its name under FNV-1a, and the seed.
 pub fn key(seed: u64, name: &str) -> u64 {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    mix(hash.wrapping_add(mix(seed.wrapping_add(GOLDEN))))
+    mix(fnv1a64(name).wrapping_add(splitmix64(seed)))
 }
 
 /// A number in (0, 1): draw `n` of element `index`.
 fn uniform(key: u64, index: u64, n: u64) -> f64 {
-    let element = mix(key.wrapping_add(index.wrapping_mul(GOLDEN)));
-    let word = mix(element.wrapping_add((n + 1).wrapping_mul(GOLDEN)));
+    let element = mix(key.wrapping_add(index.wrapping_mul(STEP)));
+    let word = mix(element.wrapping_add((n + 1).wrapping_mul(STEP)));
     ((word >> 12) as f64 + 0.5) / (1u64 << 52) as f64
 }
 

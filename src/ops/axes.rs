@@ -95,10 +95,13 @@ fn walk_joined<const N: usize>(views: [View; N], op: &str) -> Walk<N> {
         }
         axes
     };
-    let follows = |v: &View| match (v.shape[0] == shape[0], single) {
-        (false, _) => Vec::new(),
-        (true, true) => vec![cut(0, 0, per_group)],
-        (true, false) => vec![cut(1, 0, 1)],
+    let follows = |v: &View| {
+        if single {
+            return Vec::from_iter((v.shape[0] == shape[0]).then(|| cut(0, 0, per_group)));
+        }
+        // Of two axes each has a dimension of the grid: where one view has them the other way round, both must be cut.
+        let (first, second) = (v.shape[0] == shape[0], outer == 2 && v.shape[1] == shape[1]);
+        first.then(|| cut(1, 0, 1)).into_iter().chain(second.then(|| cut(0, 1, per_group))).collect()
     };
     let rows: usize = if single { shape[0] } else { shape[1..outer].iter().product() };
     let grid = [rows.div_ceil(per_group), if single { 1 } else { shape[0] }, 1];

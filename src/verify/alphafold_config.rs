@@ -31,19 +31,35 @@ impl<'a> Part<'a> {
         Ok(Self { value, ..*self })
     }
 
+    /// What is at `path`, keys joined by slashes.
+    fn at<T>(&self, path: &str, read: impl Fn(&'a Value) -> Option<T>) -> Result<T> {
+        path.split('/').try_fold(self.value, |value, key| value.get(key)).and_then(read).ok_or_else(|| self.wrong(path))
+    }
+
     /// A whole number.
-    pub fn size(&self, key: &str) -> Result<usize> {
-        self.value.get(key).and_then(Value::as_u64).map(|n| n as usize).ok_or_else(|| self.wrong(key))
+    pub fn size(&self, path: &str) -> Result<usize> {
+        self.at(path, |v| v.as_u64().map(|n| n as usize))
     }
 
     /// A number.
-    pub fn number(&self, key: &str) -> Result<f64> {
-        self.value.get(key).and_then(Value::as_f64).ok_or_else(|| self.wrong(key))
+    pub fn number(&self, path: &str) -> Result<f64> {
+        self.at(path, Value::as_f64)
     }
 
     /// A switch.
-    pub fn flag(&self, key: &str) -> Result<bool> {
-        self.value.get(key).and_then(Value::as_bool).ok_or_else(|| self.wrong(key))
+    pub fn flag(&self, path: &str) -> Result<bool> {
+        self.at(path, Value::as_bool)
+    }
+
+    /// A text.
+    pub fn text(&self, path: &str) -> Result<&'a str> {
+        self.at(path, Value::as_str)
+    }
+
+    /// One whole number, or a list of them.
+    pub fn sizes(&self, path: &str) -> Result<Vec<usize>> {
+        let size = |v: &Value| v.as_u64().map(|n| n as usize);
+        self.at(path, |v| v.as_array().map_or_else(|| size(v).map(|n| vec![n]), |all| all.iter().map(size).collect()))
     }
 }
 
@@ -96,28 +112,32 @@ pub fn trunk(part: Part) -> Result<Config> {
     })
 }
 
+/// The structure module.
+pub fn structure(part: Part) -> Result<StructureConfig> {
+    Ok(StructureConfig {
+        layers: part.size("num_layer")?,
+        heads: part.size("num_head")?,
+        scalar_qk: part.size("num_scalar_qk")?,
+        scalar_v: part.size("num_scalar_v")?,
+        point_qk: part.size("num_point_qk")?,
+        point_v: part.size("num_point_v")?,
+        channels: part.size("num_channel")?,
+        transition_layers: part.size("num_layer_in_transition")?,
+        sidechain_channels: part.size("sidechain/num_channel")?,
+        sidechain_blocks: part.size("sidechain/num_residual_block")?,
+        position_scale: part.number("position_scale")? as f32,
+        ..StructureConfig::default()
+    })
+}
+
 /// The whole network: its trunk and its heads.
 pub fn model(part: Part) -> Result<Config> {
     let heads = part.child("heads")?;
     let (s, plddt, distogram) = (heads.child("structure_module")?, heads.child("predicted_lddt")?, heads.child("distogram")?);
-    let sidechain = s.child("sidechain")?;
     let pae = |h: Part| -> Result<PaeConfig> { Ok(PaeConfig { bins: h.size("num_bins")?, last_edge: h.number("max_error_bin")? as f32 }) };
     let weighted = |h: &Part| h.number("weight").is_ok_and(|w| w != 0.0);
     Ok(Config {
-        structure: StructureConfig {
-            layers: s.size("num_layer")?,
-            heads: s.size("num_head")?,
-            scalar_qk: s.size("num_scalar_qk")?,
-            scalar_v: s.size("num_scalar_v")?,
-            point_qk: s.size("num_point_qk")?,
-            point_v: s.size("num_point_v")?,
-            channels: s.size("num_channel")?,
-            transition_layers: s.size("num_layer_in_transition")?,
-            sidechain_channels: sidechain.size("num_channel")?,
-            sidechain_blocks: sidechain.size("num_residual_block")?,
-            position_scale: s.number("position_scale")? as f32,
-            ..StructureConfig::default()
-        },
+        structure: structure(s)?,
         heads: HeadsConfig {
             distogram_bins: distogram.size("num_bins")?,
             distogram_edges: [distogram.number("first_break")? as f32, distogram.number("last_break")? as f32],

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Context;
+use super::alphafold_config::Part;
 use super::golden::Golden;
 use super::hashed;
 use super::host_structure::Outputs;
@@ -25,24 +26,19 @@ pub struct Bench<'a> {
     pub graph: &'a Graph,
     /// The root of the case's parameter names.
     pub scope: Scope<'a>,
-    /// Values of inputs.
-    values: RefCell<Vec<(String, HostTensor)>>,
-    /// Gradients wanted: the golden's name, the graph's input, and what makes the golden's tensor from the graph's.
-    gradients: RefCell<Vec<Wanted<'a>>>,
-    outputs: RefCell<Vec<Wanted<'a>>>,
-    /// Output names and their sources of cotangents.
+    /// Inputs by the graph's names, each recorded once, with their values.
+    inputs: RefCell<BTreeMap<String, (Tensor<'a>, HostTensor)>>,
+    /// Values of inputs that the case does not hold itself.
+    derived: RefCell<BTreeMap<String, HostTensor>>,
+    /// Inputs whose gradients the case has, and outputs, by the case's names; with what makes the golden's tensor from the graph's.
+    gradients: RefCell<Vec<(String, Change)>>,
+    outputs: RefCell<Vec<(String, Change)>>,
+    /// Outputs and their cotangents.
     seeds: RefCell<Vec<(Tensor<'a>, Option<Tensor<'a>>)>>,
 }
 
 /// How a golden's tensor becomes the graph's, or the other way round.
 pub type Change = fn(HostTensor) -> HostTensor;
-
-struct Wanted<'a> {
-    golden: String,
-    ours: String,
-    change: Change,
-    case: &'a Golden,
-}
 
 /// No change.
 pub fn same(x: HostTensor) -> HostTensor {
@@ -50,65 +46,88 @@ pub fn same(x: HostTensor) -> HostTensor {
 }
 
 impl<'a> Bench<'a> {
-    /// Builds, runs and reads back a case.
-    pub fn run(context: &Context, case: &Golden, module: fn(&Bench) -> Result<()>) -> Result<Outputs> {
-        let gpu = context.gpu()?;
-        let graph = ops::graph(DType::F32, 1);
-        let empty = || RefCell::new(Vec::new());
-        let (gradients, outputs, values) = (empty(), empty(), RefCell::new(Vec::new()));
+    /// Records a case with `module`, runs it forward and, where it has cotangents, backward, and reads everything back.
+    pub fn run(context: &Context, case: &Golden, module: impl for<'g> FnOnce(&Bench<'g>) -> Result<()>) -> Result<Outputs> {
+        let graph = ops::graph(DType::F32, 0);
+        graph.save(context.saving);
         let params = Rc::new(RefCell::new(Params::default()));
-        let scope = Scope::new(&graph, params.clone());
-        let bench = Bench { case, graph: &graph, scope, values, gradients, outputs, seeds: RefCell::new(Vec::new()) };
+        let bench = Bench {
+            case,
+            graph: &graph,
+            scope: Scope::new(&graph, params.clone()),
+            inputs: RefCell::default(),
+            derived: RefCell::default(),
+            gradients: RefCell::default(),
+            outputs: RefCell::default(),
+            seeds: RefCell::default(),
+        };
         module(&bench)?;
-        if !bench.seeds.borrow().is_empty() {
+        let backward = !bench.seeds.borrow().is_empty();
+        if backward {
             graph.backward(&bench.seeds.borrow());
         }
-        let session = Session::new(gpu, &context.cache, &graph)?;
-        for (name, value) in bench.values.borrow().iter() {
-            session.set(name, value);
-        }
+        let session = Session::new(context.gpu()?, &context.cache, &graph)?;
+        bench.inputs.borrow().iter().for_each(|(name, (_, value))| session.set(name, value));
         let params = params.borrow();
         if !params.is_empty() {
             session.set_params(&params.pack(&official(case, &params)?)?);
         }
         session.replay()?;
+        bench.read(&session, &params, backward)
+    }
+
+    fn read(&self, session: &Session, params: &Params, backward: bool) -> Result<Outputs> {
         let mut out = Outputs::default();
-        for wanted in bench.outputs.borrow().iter() {
-            let value = (wanted.change)(session.get(&wanted.ours)?);
-            let shape = wanted.case.get(&format!("out:{}", wanted.golden)).map_or(value.shape.clone(), |t| t.shape.clone());
-            out.tensors.insert(wanted.golden.clone(), value.reshape(&shape));
+        // The golden may have the same elements under other axes: a scalar is stored as one element.
+        let read = |ours: &str, golden: &str, change: Change| {
+            let value = change(session.get(ours)?);
+            let shape = self.case.tensors.get(golden).map(|t| &t.shape).filter(|s| s.iter().product::<usize>() == value.len());
+            Ok::<_, Error>(if let Some(shape) = shape { value.reshape(shape) } else { value })
+        };
+        for (name, change) in self.outputs.borrow().iter() {
+            out.tensors.insert(name.clone(), read(name, &format!("out:{name}"), *change)?);
         }
-        if !bench.seeds.borrow().is_empty() {
-            for wanted in bench.gradients.borrow().iter() {
-                let value = (wanted.change)(session.get(&format!("d/{}", wanted.ours))?);
-                let shape = wanted.case.get(&wanted.golden)?.shape.clone();
-                out.gradients.insert(wanted.golden.clone(), value.reshape(&shape));
-            }
-            if !params.is_empty() {
-                let gradients = params.unpack(&session.get_grads()?);
-                out.gradients.extend(gradients.into_iter().map(|(name, value)| (format!("gparam:{name}"), value)));
-            }
+        for (name, change) in self.gradients.borrow().iter().filter(|_| backward) {
+            out.gradients.insert(format!("gin:{name}"), read(&format!("d/in:{name}"), &format!("gin:{name}"), *change)?);
+        }
+        if backward && !params.is_empty() {
+            let gradients = params.unpack(&session.get_grads()?);
+            out.gradients.extend(gradients.into_iter().map(|(name, value)| (format!("gparam:{name}"), value)));
         }
         Ok(out)
+    }
+
+    /// The case's configuration.
+    pub fn config(&self) -> Part<'a> {
+        Part::of(self.case)
     }
 
     /// An input with a value that the case does not hold as it is.
     pub fn value(&self, name: &str, value: HostTensor, grad: bool) -> Tensor<'a> {
         let dtype = if matches!(value.data, Data::I32(_)) { DType::I32 } else { DType::F32 };
         let tensor = self.graph.input(name, &value.shape, dtype, grad);
-        self.values.borrow_mut().push((name.into(), value));
+        self.inputs.borrow_mut().insert(name.into(), (tensor, value));
         tensor
     }
 
-    /// The case's input `name`, changed by `to`; its gradient, when the case has one, is changed by `back`.
+    /// States the value of an input that the case does not hold itself.
+    pub fn derive(&self, name: &str, value: HostTensor) {
+        self.derived.borrow_mut().insert(name.into(), value);
+    }
+
+    /// The case's input `name`, changed by `to` and recorded once; its gradient, when the case has one, is changed by `back`.
     pub fn input_as(&self, name: &str, to: Change, back: Change) -> Result<Tensor<'a>> {
-        let value = to(self.case.input(name)?.clone());
-        let golden = format!("gin:{name}");
-        let grad = self.case.tensors.contains_key(&golden);
-        if grad {
-            self.gradients.borrow_mut().push(Wanted { golden, ours: format!("in:{name}"), change: back, case: self.case });
+        let ours = format!("in:{name}");
+        if let Some((tensor, _)) = self.inputs.borrow().get(&ours) {
+            return Ok(*tensor);
         }
-        Ok(self.value(&format!("in:{name}"), value, grad))
+        let derived = self.derived.borrow().get(name).cloned();
+        let value = to(derived.map_or_else(|| self.case.input(name).cloned(), Ok)?);
+        let grad = self.case.tensors.contains_key(&format!("gin:{name}"));
+        if grad {
+            self.gradients.borrow_mut().push((name.into(), back));
+        }
+        Ok(self.value(&ours, value, grad))
     }
 
     /// The case's input `name` as it is.
@@ -119,7 +138,7 @@ impl<'a> Bench<'a> {
     /// States the output `name`, made from `tensor` by `change`; `back` makes the tensor's cotangent from the golden's.
     pub fn output_as(&self, name: &str, tensor: Tensor<'a>, change: Change, back: Change) -> Result<()> {
         self.graph.output(name, tensor);
-        self.outputs.borrow_mut().push(Wanted { golden: name.into(), ours: name.into(), change, case: self.case });
+        self.outputs.borrow_mut().push((name.into(), change));
         if let Some(cotangent) = self.case.tensors.get(&format!("cot:{name}")) {
             let seed = self.value(&format!("cot:{name}"), back(cotangent.clone()).reshape(&tensor.shape()), false);
             self.seeds.borrow_mut().push((tensor, Some(seed)));
@@ -136,7 +155,7 @@ impl<'a> Bench<'a> {
 }
 
 /// The case's parameters: stored, or made from their names.
-fn official(case: &Golden, params: &Params) -> Result<BTreeMap<String, HostTensor>> {
+pub(super) fn official(case: &Golden, params: &Params) -> Result<BTreeMap<String, HostTensor>> {
     if case.meta.get("params").is_some_and(|p| p == "hash") {
         return Ok(params.official().iter().map(|(name, shape)| (name.clone(), hashed::tensor(name, shape))).collect());
     }

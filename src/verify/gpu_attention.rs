@@ -23,8 +23,7 @@ fn global(b: &Bench) -> Result<()> {
     if !d.is_multiple_of(4) {
         return Err(wrong(format!("{d} channels a head; a multiple of four is expected")));
     }
-    let gated = b.case.config.get("gating").and_then(serde_json::Value::as_bool).ok_or_else(|| wrong("no `gating` in `config`".into()))?;
-    let config = Config { heads: *heads, d: *d, gated, out: *out };
+    let config = Config { heads: *heads, d: *d, gated: b.config().flag("gating")?, out: *out };
     let mask = b.value("in:q_mask", b.case.input("q_mask")?.clone().reshape(&[*rows, *n]), false);
     let (q_data, m_data) = (b.input("q_data")?, b.input("m_data")?);
     b.output("output", global_attention(&b.scope.child("attention"), q_data, Some(m_data), mask, config))

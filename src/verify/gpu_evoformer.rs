@@ -4,78 +4,63 @@ use std::collections::BTreeMap;
 
 use crate::data::template_angles::template_angles;
 use crate::error::Result;
-use crate::graph::Tensor;
 use crate::model::embed::Previous;
 use crate::model::evoformer::{self, Masks};
 use crate::model::features::{Features, Templates};
 use crate::model::{template, trunk};
-use crate::ops::basic::one_hot::OneHot;
-use crate::ops::evoformer::distance_bins::DistanceBins;
 use crate::ops::evoformer::pseudo_beta::PseudoBeta;
 use crate::verify::Context;
-use crate::verify::alphafold_config::{self, Part};
+use crate::verify::alphafold_config;
+use crate::verify::bench::Bench;
 use crate::verify::golden::Golden;
-use crate::verify::gpu_modules::{Named, Recording, drive};
 use crate::verify::host_structure::{self, Outputs};
 
 /// The outputs and gradients of a case, or `None` when its module is not one of this file's.
 pub fn run(context: &Context, case: &Golden) -> Option<Result<Outputs>> {
     Some(match case.module.as_str() {
-        "evoformer_iteration" => drive(context, case, block),
+        "evoformer_iteration" => Bench::run(context, case, block),
         "pseudo_beta" => pseudo_beta(context, case),
-        "dgram_from_positions" => drive(context, case, dgrams),
-        "single_template_embedding" => drive(context, case, |r| {
-            let config = alphafold_config::template(Part::of(case))?;
+        "single_template_embedding" => Bench::run(context, case, |r| {
+            let config = alphafold_config::template(r.config())?;
             let names = ["template_aatype", "template_pseudo_beta", "template_pseudo_beta_mask"];
             let [aatype, beta, beta_mask] = names.map(|n| r.input(n));
             let (atoms, masks) = (r.input("template_all_atom_positions")?, r.input("template_all_atom_masks")?);
             let (inputs, scope) = ([aatype?, beta?, beta_mask?, atoms, masks], r.scope.child(&case.module));
-            Ok(vec![("output", template::single_template_embedding(&scope, inputs, r.input("mask_2d")?, &config, None))])
+            r.output("output", template::single_template_embedding(&scope, inputs, r.input("mask_2d")?, &config, None))
         }),
-        "template_embedding" => drive(context, case, |r| {
-            let config = alphafold_config::template(Part::of(case))?;
+        "template_embedding" => Bench::run(context, case, |r| {
+            let config = alphafold_config::template(r.config())?;
             let (z, mask) = (r.input("query_embedding")?, r.input("mask_2d")?);
-            Ok(vec![("output", template::template_embedding(&r.scope.child(&case.module), z, &templates(r)?, mask, &config, None))])
+            r.output("output", template::template_embedding(&r.scope.child(&case.module), z, &templates(r)?, mask, &config, None))
         }),
-        "embeddings_and_evoformer" => drive(context, case, trunk),
+        "embeddings_and_evoformer" => Bench::run(context, case, trunk),
         _ => return None,
     })
 }
 
-fn block<'g>(r: &Recording<'g>) -> Result<Named<'g>> {
-    let config = alphafold_config::block(Part::of(r.case), 1)?;
-    let extra = Part::of(r.case).flag("is_extra_msa")?;
+fn block(r: &Bench) -> Result<()> {
+    let config = alphafold_config::block(r.config(), 1)?;
+    let extra = r.config().flag("is_extra_msa")?;
     let scope = r.scope.child(if extra { "extra_msa_stack" } else { "evoformer_iteration" });
     let masks = Masks { msa: r.input("msa_mask")?, pair: r.input("pair_mask")? };
     let mz = (r.input("msa")?, r.input("pair")?);
     let (m, z) = r.graph.recompute(|| evoformer::evoformer_block(&scope, mz, masks, &config, extra, None));
-    Ok(vec![("msa", m), ("pair", z)])
+    r.output("msa", m)?;
+    r.output("pair", z)
 }
 
 /// The position is the network's; its mask is made by the host, which ships it with the ground truth.
 fn pseudo_beta(context: &Context, case: &Golden) -> Result<Outputs> {
-    let mut out = drive(context, case, |r| {
-        Ok(vec![("pseudo_beta", r.graph.apply(PseudoBeta, &[r.input("aatype")?, r.input("all_atom_positions")?]))])
+    let mut out = Bench::run(context, case, |r| {
+        r.output("pseudo_beta", r.graph.apply(PseudoBeta, &[r.input("aatype")?, r.input("all_atom_positions")?]))
     })?;
     let host = host_structure::run(case).expect("the host knows the module")?;
     out.tensors.extend(host.tensors.into_iter().filter(|(name, _)| name == "pseudo_beta_mask"));
     Ok(out)
 }
 
-fn dgrams<'g>(r: &Recording<'g>) -> Result<Named<'g>> {
-    let positions = r.input("positions")?;
-    let one = |name: &'static str| -> Result<(&'static str, Tensor<'g>)> {
-        let part = Part::of(r.case).child(name)?;
-        let bins = part.size("num_bins")?;
-        let op = DistanceBins::dgram(part.number("min_bin")? as f32, part.number("max_bin")? as f32, bins);
-        let index = r.graph.apply_all(std::rc::Rc::new(op), &[positions])[0];
-        Ok((name, r.graph.apply(OneHot { classes: bins }, &[index])))
-    };
-    Ok(vec![one("prev")?, one("template")?])
-}
-
 /// The template features of a case, those that the host derives included.
-fn templates<'g>(r: &Recording<'g>) -> Result<Templates<'g>> {
+fn templates<'g>(r: &Bench<'g>) -> Result<Templates<'g>> {
     let given: BTreeMap<_, _> =
         r.case.with_prefix("in:").filter(|(n, _)| n.starts_with("template_")).map(|(n, t)| (n.to_string(), t.clone())).collect();
     template_angles(&given).into_iter().for_each(|(name, value)| r.derive(&name, value));
@@ -92,8 +77,8 @@ fn templates<'g>(r: &Recording<'g>) -> Result<Templates<'g>> {
     })
 }
 
-fn trunk<'g>(r: &Recording<'g>) -> Result<Named<'g>> {
-    let config = alphafold_config::trunk(Part::of(r.case))?;
+fn trunk(r: &Bench) -> Result<()> {
+    let config = alphafold_config::trunk(r.config())?;
     let f = Features {
         aatype: r.input("aatype")?,
         residue_index: r.input("residue_index")?,
@@ -107,11 +92,12 @@ fn trunk<'g>(r: &Recording<'g>) -> Result<Named<'g>> {
         extra_msa_mask: r.input("extra_msa_mask")?,
         templates: if config.template.is_some() { Some(templates(r)?) } else { None },
     };
-    let recycled = Part::of(r.case).flag("recycle_features")?;
+    let recycled = r.config().flag("recycle_features")?;
     let previous = match recycled {
         true => Some(Previous { pos: r.input("prev_pos")?, msa_first_row: r.input("prev_msa_first_row")?, pair: r.input("prev_pair")? }),
         false => None,
     };
     let out = trunk::embeddings_and_evoformer(&r.scope.child("evoformer"), &f, previous.as_ref(), &config, None);
-    Ok(vec![("msa", out.msa), ("msa_first_row", out.msa_first_row), ("pair", out.pair), ("single", out.single)])
+    let named = [("msa", out.msa), ("msa_first_row", out.msa_first_row), ("pair", out.pair), ("single", out.single)];
+    named.into_iter().try_for_each(|(name, x)| r.output(name, x))
 }

@@ -9,7 +9,7 @@ use super::bench::{Bench, same};
 use super::golden::Golden;
 use super::gpu_structure;
 use super::host_structure::Outputs;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::Tensor;
 use crate::loss::chi::supervised_chi_loss;
 use crate::loss::fape::{FAPE, Truth, backbone_loss, sidechain_loss};
@@ -48,11 +48,6 @@ pub fn run(context: &Context, case: &Golden) -> Option<Result<Outputs>> {
     Some(Bench::run(context, case, module))
 }
 
-/// A number of the case's configuration; `None` where it is null.
-fn number(b: &Bench, key: &str) -> Option<f32> {
-    key.split('/').try_fold(&b.case.config, |at, key| at.get(key)).and_then(|v| v.as_f64()).map(|v| v as f32)
-}
-
 /// The clamped error's share: the case's, or all of it where the case has none.
 fn use_clamped_fape<'a>(b: &Bench<'a>) -> Result<Tensor<'a>> {
     match b.case.tensors.contains_key("in:use_clamped_fape") {
@@ -75,7 +70,8 @@ fn frame_aligned_point_error(b: &Bench) -> Result<()> {
 }
 
 fn fape_of(b: &Bench, clamp: &str, scale: &str) -> Fape {
-    Fape { clamp: number(b, clamp), scale: number(b, scale).unwrap_or(FAPE.scale), eps: FAPE.eps }
+    // A case whose clamp is null has none.
+    Fape { clamp: weight(b, clamp).ok(), scale: weight(b, scale).unwrap_or(FAPE.scale), eps: FAPE.eps }
 }
 
 fn backbone(b: &Bench) -> Result<()> {
@@ -128,7 +124,7 @@ fn renamed_ground_truth(b: &Bench) -> Result<()> {
 
 /// A weight of the case's configuration.
 fn weight(b: &Bench, key: &str) -> Result<f32> {
-    number(b, key).ok_or_else(|| Error::format(&b.case.path, format!("the configuration has no number `{key}`")))
+    b.config().number(key).map(|w| w as f32)
 }
 
 fn chi(b: &Bench) -> Result<()> {

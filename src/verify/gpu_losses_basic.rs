@@ -8,7 +8,7 @@ use super::Context;
 use super::bench::Bench;
 use super::golden::Golden;
 use super::host_structure::Outputs;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::Tensor;
 use crate::loss::aligned_error::aligned_error;
 use crate::loss::distogram::distogram;
@@ -41,12 +41,6 @@ pub fn run(context: &Context, case: &Golden) -> Option<Result<Outputs>> {
     Some(Bench::run(context, case, module))
 }
 
-/// A number of the configuration.
-fn number(b: &Bench, path: &[&str]) -> Result<f64> {
-    let found = path.iter().try_fold(&b.case.config, |value, key| value.get(key)).and_then(serde_json::Value::as_f64);
-    found.ok_or_else(|| Error::format(&b.case.path, format!("configuration `{}` is missing or no number", path.join("."))))
-}
-
 /// `n` numbers at equal distances from `first` to `last`, as an output.
 fn edges(b: &Bench, name: &str, first: f64, last: f64, n: usize) -> Result<()> {
     let values = (0..n).map(|k| (first + k as f64 * (last - first) / (n - 1) as f64) as f32).collect();
@@ -72,8 +66,8 @@ fn sigmoid_cross_entropy(b: &Bench) -> Result<()> {
 fn dgram_from_positions(b: &Bench) -> Result<()> {
     let positions = b.input("positions")?; // [n_res, 3]
     for name in ["prev", "template"] {
-        let [first, last, classes] = ["min_bin", "max_bin", "num_bins"].map(|key| number(b, &[name, key]));
-        let (first, last, classes) = (first? as f32, last? as f32, classes? as usize);
+        let part = b.config().child(name)?;
+        let (first, last, classes) = (part.number("min_bin")? as f32, part.number("max_bin")? as f32, part.size("num_bins")?);
         let bins = b.graph.apply_all(Rc::new(DistanceBins::dgram(first, last, classes)), &[positions])[0]; // [n_res, n_res]
         b.output(name, b.graph.apply(OneHot { classes }, &[bins]))?; // [n_res, n_res, classes]
     }
@@ -81,13 +75,13 @@ fn dgram_from_positions(b: &Bench) -> Result<()> {
 }
 
 fn masked_msa_head(b: &Bench) -> Result<()> {
-    let logits = heads::masked_msa_head(&b.scope, b.input("msa")?, number(b, &["num_output"])? as usize);
+    let logits = heads::masked_msa_head(&b.scope, b.input("msa")?, b.config().size("num_output")?);
     b.output("logits", logits)?;
     b.output("loss", masked_msa(logits, b.input("true_msa")?, b.input("bert_mask")?))
 }
 
 fn distogram_head(b: &Bench) -> Result<()> {
-    let (first, last, bins) = (number(b, &["first_break"])?, number(b, &["last_break"])?, number(b, &["num_bins"])? as usize);
+    let (first, last, bins) = (b.config().number("first_break")?, b.config().number("last_break")?, b.config().size("num_bins")?);
     let logits = heads::distogram_head(&b.scope, b.input("pair")?, bins);
     b.output("logits", logits)?;
     let (loss, square) = distogram(logits, b.input("pseudo_beta")?, b.input("pseudo_beta_mask")?, [first as f32, last as f32]);
@@ -97,7 +91,7 @@ fn distogram_head(b: &Bench) -> Result<()> {
 }
 
 fn predicted_lddt_head(b: &Bench) -> Result<()> {
-    let (channels, bins) = (number(b, &["num_channels"])? as usize, number(b, &["num_bins"])? as usize);
+    let (channels, bins) = (b.config().size("num_channels")?, b.config().size("num_bins")?);
     let logits = heads::predicted_lddt_head(&b.scope, b.input("act")?, channels, bins);
     b.output("logits", logits)?;
     let (predicted, truth) = (b.input("final_atom_positions")?, b.input("all_atom_positions")?);
@@ -112,7 +106,7 @@ fn experimentally_resolved_head(b: &Bench) -> Result<()> {
 }
 
 fn predicted_aligned_error_head(b: &Bench) -> Result<()> {
-    let (last, bins) = (number(b, &["max_error_bin"])?, number(b, &["num_bins"])? as usize);
+    let (last, bins) = (b.config().number("max_error_bin")?, b.config().size("num_bins")?);
     let logits = heads::predicted_aligned_error_head(&b.scope, b.input("pair")?, bins);
     b.output("logits", logits)?;
     let frames = |affine| b.graph.apply_all(Rc::new(AffineFrames { scale: 1.0 }), &[affine])[0]; // [n_res, 12]

@@ -18,9 +18,9 @@ use crate::tensor::{DType, HostTensor};
 use crate::train::labels::{Labels, Losses, losses};
 use crate::verify::Context;
 use crate::verify::alphafold_config::{self, Part};
+use crate::verify::bench::official;
 use crate::verify::diagonal;
 use crate::verify::golden::Golden;
-use crate::verify::gpu_modules::official;
 use crate::verify::host_structure::Outputs;
 
 /// Outputs by their golden names.
@@ -55,6 +55,7 @@ fn alphafold(context: &Context, case: &Golden) -> Result<Outputs> {
     let plan = Plan::of(case, config.template.is_some())?;
     let network = Network::new(config, DType::F32);
     let (early, last) = (ops::graph(DType::F32, 0), ops::graph(DType::F32, 0));
+    [&early, &last].iter().for_each(|graph| graph.save(context.saving));
     network.recycling_pass(&early, plan.extents, plan.members, None);
     let wants = |name: &str| case.tensors.contains_key(&format!("gin:{name}"));
     let pass = network.pass(&last, plan.extents, plan.members, None, &wants);
@@ -196,7 +197,7 @@ fn host_outputs(case: &Golden, network: &Network, out: &mut Outputs) -> Result<(
         out.tensors.insert("predicted_aligned_error/breaks".into(), edges(0.0, pae.last_edge, pae.bins - 1));
     }
     for (name, _) in case.with_prefix("out:weighted_loss/") {
-        let weight = Part::of(case).child("heads")?.child(name)?.number("weight")?;
+        let weight = Part::of(case).number(&format!("heads/{name}/weight"))?;
         let loss = out.tensors.get(&format!("{name}/loss")).map(|t| f64::from(t.as_f32()[0]));
         let loss = loss.ok_or_else(|| Error::format(&case.path, format!("no loss `{name}` was made")))?;
         out.tensors.insert(format!("weighted_loss/{name}"), HostTensor::f32(&[1], vec![(weight * loss) as f32]));

@@ -4,11 +4,11 @@
 
 use std::rc::Rc;
 
-use super::Context;
 use super::bench::{Bench, rows, same};
 use super::golden::Golden;
 use super::host_structure::Outputs;
-use crate::error::{Error, Result};
+use super::{Context, alphafold_config};
+use crate::error::Result;
 use crate::graph::Tensor;
 use crate::model::structure::{self, Residues, Sidechains, Structure, StructureConfig};
 use crate::ops::structure::affine_frames::AffineFrames;
@@ -93,27 +93,6 @@ fn literature_atoms(b: &Bench) -> Result<()> {
     b.output("atom14_pos", structure::atom14_positions(b.input("frames")?, b.input("aatype")?))
 }
 
-/// The sizes in a case's configuration.
-fn config(b: &Bench) -> Result<StructureConfig> {
-    let wrong = |key: &str| Error::format(&b.case.path, format!("configuration `{key}` is missing or not a number"));
-    let at = |key: &str| key.split('/').try_fold(&b.case.config, |part, name| part.get(name)).and_then(|v| v.as_f64());
-    let size = |key: &str| at(key).map(|n| n as usize).ok_or_else(|| wrong(key));
-    Ok(StructureConfig {
-        layers: size("num_layer")?,
-        heads: size("num_head")?,
-        scalar_qk: size("num_scalar_qk")?,
-        scalar_v: size("num_scalar_v")?,
-        point_qk: size("num_point_qk")?,
-        point_v: size("num_point_v")?,
-        channels: size("num_channel")?,
-        transition_layers: size("num_layer_in_transition")?,
-        sidechain_channels: size("sidechain/num_channel")?,
-        sidechain_blocks: size("sidechain/num_residual_block")?,
-        dropout: at("dropout").ok_or_else(|| wrong("dropout"))? as f32,
-        position_scale: at("position_scale").ok_or_else(|| wrong("position_scale"))? as f32,
-    })
-}
-
 /// AlphaFold's mask has an axis of one channel here.
 fn mask<'a>(b: &Bench<'a>) -> Result<Tensor<'a>> {
     b.input_as(
@@ -129,7 +108,7 @@ fn mask<'a>(b: &Bench<'a>) -> Result<Tensor<'a>> {
 fn point_attention(b: &Bench) -> Result<()> {
     let (s, z, affine) = (b.input("inputs_1d")?, b.input("inputs_2d")?, b.input("affine")?);
     let scope = b.scope.child("invariant_point_attention");
-    b.output("output", structure::invariant_point_attention(&scope, s, z, affine, mask(b)?, &config(b)?))
+    b.output("output", structure::invariant_point_attention(&scope, s, z, affine, mask(b)?, &alphafold_config::structure(b.config())?))
 }
 
 fn output_sidechains<'a>(b: &Bench<'a>, prefix: &str, sc: Sidechains<'a>) -> Result<()> {
@@ -161,13 +140,13 @@ fn sidechains_of_one<'a>(
 
 /// The case's affines are in Angstrom already.
 fn sidechain(b: &Bench) -> Result<()> {
-    let c = StructureConfig { position_scale: 1.0, ..config(b)? };
+    let c = StructureConfig { position_scale: 1.0, ..alphafold_config::structure(b.config())? };
     sidechains_of_one(b, ("rigid_sidechain", ""), b.input("act")?, b.input("affine")?, &c)
 }
 
 /// A layer with its side chains, which the model makes for all layers at once.
 fn fold_iteration(b: &Bench) -> Result<()> {
-    let (s, z, affine, c) = (b.input("act")?, b.input("static_feat_2d")?, b.input("affine")?, config(b)?);
+    let (s, z, affine, c) = (b.input("act")?, b.input("static_feat_2d")?, b.input("affine")?, alphafold_config::structure(b.config())?);
     let layer = structure::fold_iteration(&b.scope.child("fold_iteration"), s, z, affine, mask(b)?, &c, None);
     b.output("act", layer.s)?;
     b.output("affine", layer.affine)?;
@@ -185,7 +164,14 @@ fn residues<'a>(b: &Bench<'a>) -> Result<Residues<'a>> {
 }
 
 fn generate_affines(b: &Bench) -> Result<()> {
-    let y = structure::generate_affines(&b.scope, b.input("single")?, b.input("pair")?, &residues(b)?, &config(b)?, None);
+    let y = structure::generate_affines(
+        &b.scope,
+        b.input("single")?,
+        b.input("pair")?,
+        &residues(b)?,
+        &alphafold_config::structure(b.config())?,
+        None,
+    );
     b.output("act", y.s)?;
     b.output("affine", y.affine)?;
     output_sidechains(b, "sc/", y.sidechains)
@@ -197,7 +183,7 @@ fn structure_module(b: &Bench) -> Result<()> {
 
 /// The outputs of the structure module, and the module's structure for what follows it.
 pub(super) fn structure_outputs<'a>(b: &Bench<'a>) -> Result<Structure<'a>> {
-    let (single, pair, residues, c) = (b.input("single")?, b.input("pair")?, residues(b)?, config(b)?);
+    let (single, pair, residues, c) = (b.input("single")?, b.input("pair")?, residues(b)?, alphafold_config::structure(b.config())?);
     let y = structure::structure_module(&b.scope.child("structure_module"), single, pair, &residues, &c, None);
     b.output("representations/structure_module", y.s)?;
     b.output("traj", y.traj)?;

@@ -1,7 +1,6 @@
 //! Golden training runs through the trainer itself: its step, its optimiser's states, its parameters.
 
 use crate::error::Result;
-use crate::graph::Saving;
 use crate::model::features::Extents;
 use crate::ops::train::Control;
 use crate::tensor::{DType, HostTensor};
@@ -60,7 +59,7 @@ fn trajectory(context: &Context, case: &Golden) -> Result<Outputs> {
     let n_templ = if model.template.is_some() { shape("template_mask")[0] } else { 0 };
     let extents = Extents { n_res: msa[1], n_clust: msa[0], n_extra: extra[0], n_templ };
     let weights = alphafold_config::loss(part)?;
-    let recipe = Recipe { model, extents, storage: DType::F32, weights, dropout: false, scaled: false, saving: Saving::default() };
+    let recipe = Recipe { model, extents, storage: DType::F32, weights, dropout: false, scaled: false, saving: context.saving };
     let step = Step::new(context.gpu()?, &context.cache, recipe)?;
     optimizer::begin(&step.session, &step.params.pack(&golden.parameters())?);
     let o = &golden.optimizer;

@@ -1,20 +1,13 @@
 //! Parameters made from their names: the rule by which golden cases of full width leave them out.
 
+use crate::hash::{STEP, fnv1a64, splitmix64};
 use crate::tensor::HostTensor;
 
 /// Stacks whose parameters have a leading block axis, which does not count towards fan-in.
 const STACKS: [&str; 3] = ["evoformer/evoformer_iteration/", "evoformer/extra_msa_stack/", "__layer_stack_no_state/"];
 
-fn fnv1a64(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
-}
-
 fn uniform(hash: u64, i: u64) -> f64 {
-    let mut z = hash.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^= z >> 31;
-    (z >> 40) as f64 / (1u64 << 24) as f64
+    (splitmix64(hash.wrapping_add(i.wrapping_mul(STEP))) >> 40) as f64 / (1u64 << 24) as f64
 }
 
 /// The parameter `name` (`scope//name`) of this shape, stack axis included.

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::gpu::device::Choice;
 use crate::gpu::program::Cache;
+use crate::graph::Saving;
 
 pub mod alphafold_config;
 pub mod bench;
@@ -44,15 +45,17 @@ pub mod trajectory;
 #[derive(Debug, Default)]
 pub struct Context {
     choice: Choice,
+    /// How much is computed again to save memory.
+    pub saving: Saving,
     gpu: OnceCell<Gpu>,
     /// Compiled kernels.
     pub cache: Cache,
 }
 
 impl Context {
-    /// A run on the adapter, and with the limits and kernels, that `choice` asks for.
-    pub fn new(choice: Choice) -> Self {
-        Self { choice, ..Self::default() }
+    /// A run on the adapter, and with the limits and kernels, that `choice` asks for, computing again what `saving` says.
+    pub fn new(choice: Choice, saving: Saving) -> Self {
+        Self { choice, saving, ..Self::default() }
     }
 
     /// The device; an error says what to try where there is none.

@@ -30,4 +30,5 @@ mod trainer;
 mod training_files;
 mod trajectory;
 mod updates;
+mod verify_rows;
 mod verify_rules;

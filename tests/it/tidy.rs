@@ -7,7 +7,7 @@ use crate::shared::left_out;
 
 /// Modules of one line are on one floor and may use each other; a module imports from its own floor and those above.
 const FLOORS: [&[&str]; 13] = [
-    &["error", "tensor"],
+    &["error", "hash", "tensor"],
     &["protein", "io", "data", "search"],
     &["gpu"],
     &["op"],
