@@ -5,5 +5,5 @@ use std::path::Path;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let path = Path::new("fuzzed");
-    let _ = anyfold::io::hhr::parse(&String::from_utf8_lossy(data), path);
+    anyfold_fuzz::within(data, 128, || anyfold_fuzz::io::hhr::parse(&String::from_utf8_lossy(data), path));
 });

@@ -5,5 +5,5 @@ use std::path::Path;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let path = Path::new("fuzzed");
-    let _ = anyfold::io::hmmsearch::parse(&String::from_utf8_lossy(data), "MKTAYIAKQR", path);
+    anyfold_fuzz::within(data, 256, || anyfold_fuzz::io::hmmsearch::parse(&String::from_utf8_lossy(data), "MKTAYIAKQR", path));
 });

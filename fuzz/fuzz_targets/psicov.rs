@@ -5,5 +5,5 @@ use std::path::Path;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let path = Path::new("fuzzed");
-    let _ = anyfold::io::a3m::parse_psicov(data, path);
+    anyfold_fuzz::within(data, 64, || anyfold_fuzz::io::a3m::parse_psicov(data, path));
 });

@@ -1,9 +1,10 @@
-//! `anyfold bench ops`: what the adapter can do at best, and how near to it every operation comes.
+//! `anyfold bench`: [`predict`] measures passes of a prediction over length; the rest is `bench ops`: what the adapter can do at best, and how near to it every operation comes.
 //!
 //! [`rates`] measures copies and multiply-adds, [`cases`] names operations at AlphaFold's shapes and at small ones. Times are wall-clock
 //! times of replays as training makes them. Must not know the command line.
 
 pub mod cases;
+pub mod predict;
 pub mod rates;
 
 use std::ops::Range;

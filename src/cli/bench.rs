@@ -10,6 +10,8 @@ use crate::gpu::Gpu;
 use crate::gpu::device::Choice;
 use crate::gpu::program::Cache;
 use crate::io::text;
+use crate::model::presets::preset;
+use crate::predict::parameters::features_of;
 use crate::tensor::DType;
 use crate::verify::fits;
 
@@ -18,6 +20,8 @@ use crate::verify::fits;
 pub enum Bench {
     /// Every operation, forward and backward, against what the adapter can do at best.
     Ops(Ops),
+    /// A prediction's passes over length: seconds, device memory, and how they grow.
+    Predict(Predict),
 }
 
 /// Measure operations.
@@ -40,14 +44,105 @@ pub struct Ops {
     json: Option<PathBuf>,
 }
 
+/// Measure predictions.
+#[derive(Debug, Args)]
+pub struct Predict {
+    /// The model.
+    #[arg(long, default_value = "model_1_ptm", value_name = "MODEL")]
+    preset: String,
+    /// Lengths in residues; from 64 to what fits when not given.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    lengths: Vec<usize>,
+    /// Cluster rows and extra rows, such as 512:1024, instead of the model's own.
+    #[arg(long, value_name = "CLUSTERS:EXTRA")]
+    max_msa: Option<String>,
+    /// Stop before a length whose pass would take longer than this.
+    #[arg(long, default_value_t = 600.0, value_name = "SECONDS")]
+    max_seconds: f64,
+    /// How activations are stored: f32 or bf16.
+    #[arg(long, default_value = "f32", value_name = "TYPE")]
+    storage: String,
+    /// Part of an adapter's name, or its index in `anyfold devices`.
+    #[arg(long, value_name = "NAME|INDEX")]
+    adapter: Option<String>,
+    /// A note to be kept with the figures, such as the version that was measured.
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// Write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Lengths from 64 on, about as far apart as their pass doubles or triples in time.
+const LENGTHS: [usize; 14] = [64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144];
+
 /// Runs the command.
 pub fn run(command: &Bench) -> Result<u8> {
-    let Bench::Ops(args) = command;
-    let storage = match args.storage.as_str() {
-        "f32" => DType::F32,
-        "bf16" => DType::Bf16,
-        other => return Err(Error::Config(format!("--storage {other}: f32 or bf16"))),
-    };
+    match command {
+        Bench::Ops(args) => ops(args),
+        Bench::Predict(args) => predict(args),
+    }
+}
+
+fn storage(name: &str) -> Result<DType> {
+    match name {
+        "f32" => Ok(DType::F32),
+        "bf16" => Ok(DType::Bf16),
+        other => Err(Error::Config(format!("--storage {other}: f32 or bf16"))),
+    }
+}
+
+fn predict(args: &Predict) -> Result<u8> {
+    let config = preset(&args.preset)?;
+    let mut features = features_of(&args.preset).ok_or_else(|| Error::Config(format!("no preset `{}` for predictions", args.preset)))?;
+    if let Some(sizes) = &args.max_msa {
+        features = super::predict::with_rows(&features, sizes)?;
+    }
+    let mut lengths = if args.lengths.is_empty() { LENGTHS.to_vec() } else { args.lengths.clone() };
+    lengths.sort_unstable();
+    lengths.dedup();
+    if let Some(wrong) = lengths.iter().find(|n| !(1..=20_000).contains(*n)) {
+        return Err(Error::Config(format!("--lengths {wrong}: expected 1 to 20000 residues")));
+    }
+    let storage = storage(&args.storage)?;
+    let gpu = Gpu::open(&Choice { adapter: args.adapter.clone(), ..Choice::default() })?;
+    let stop = super::stop::flag();
+    println!(
+        "{} ({} {}), {}, {} cluster and {} extra rows, {} templates",
+        gpu.info.name,
+        gpu.info.driver,
+        gpu.info.driver_info,
+        args.preset,
+        features.max_clusters,
+        features.max_extra,
+        features.max_templates
+    );
+    println!("{}", bench::predict::head());
+    let settings = bench::predict::Settings { config, features, storage, lengths, max_seconds: args.max_seconds };
+    let stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
+    let curve = bench::predict::run(&gpu, &Cache::default(), &settings, &|row| println!("{}", row.line()), &stopped)?;
+    curve.ended.iter().for_each(|why| println!("ended: {why}"));
+    let power = |x: Option<f64>| x.map_or("-".into(), |x| format!("{x:.2}"));
+    println!(
+        "time grows with the power {} of the length ({} over the two longest), memory with {}",
+        power(curve.seconds_exponent),
+        power(curve.last_seconds_exponent),
+        power(curve.bytes_exponent)
+    );
+    if let Some(path) = &args.json {
+        let info = &gpu.info;
+        let report = serde_json::json!({
+            "adapter": info.name, "backend": info.backend.to_string(), "driver": format!("{} {}", info.driver, info.driver_info),
+            "traits": gpu.traits, "version": env!("CARGO_PKG_VERSION"), "note": args.note, "preset": args.preset, "storage": args.storage,
+            "features": settings.features, "curve": curve,
+        });
+        text::write_whole(path, format!("{report:#}\n").as_bytes())?;
+    }
+    Ok(u8::from(curve.rows.is_empty()))
+}
+
+fn ops(args: &Ops) -> Result<u8> {
+    let storage = storage(&args.storage)?;
     let wanted = |name: &str| args.filter.as_ref().is_none_or(|glob| fits(glob, name));
     let cases: Vec<_> = cases::all().into_iter().filter(|c| wanted(c.name)).collect();
     if cases.is_empty() {

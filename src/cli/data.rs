@@ -57,12 +57,16 @@ pub struct Prepare {
     /// Folder with the mmCIF files of template hits; without one the set has no templates.
     #[arg(long)]
     templates: Option<PathBuf>,
-    /// Clusters of chains, one per line.
-    #[arg(long)]
+    /// Clusters of chains, which sampling weights need: a line each with its chains, MMseqs2's pairs (`_cluster.tsv`), or a JSON list. Without
+    /// them, and without clusters in the list, only equal sequences are a cluster.
+    #[arg(long, value_name = "FILE")]
     clusters: Option<PathBuf>,
     /// Structures are predictions, to be examples of self-distillation.
     #[arg(long)]
     distillation: bool,
+    /// Mask residues of predictions below this distogram confidence (where `NAME.confidence.json` lies beside the structure).
+    #[arg(long, default_value_t = Rules::default().min_confidence)]
+    min_confidence: f64,
     /// Mask residues of predictions below this pLDDT (where there is no distogram confidence).
     #[arg(long, default_value_t = Rules::default().min_residue_plddt)]
     min_residue_plddt: f64,
@@ -87,6 +91,9 @@ pub struct Inspect {
     set: PathBuf,
     /// One chain of it; read whole, which checks its checksum.
     chain: Option<String>,
+    /// Write the sequences of all chains as FASTA, to be clustered.
+    #[arg(long, value_name = "FILE", conflicts_with = "chain")]
+    fasta: Option<PathBuf>,
     /// Write what is shown as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -182,6 +189,7 @@ fn write_json(path: Option<&PathBuf>, value: &serde_json::Value) -> Result<()> {
 
 fn run_prepare(args: Prepare) -> Result<u8> {
     let rules = Rules {
+        min_confidence: args.min_confidence,
         min_residue_plddt: args.min_residue_plddt,
         min_mean_plddt: args.min_mean_plddt,
         min_rows: args.min_rows,
@@ -208,6 +216,18 @@ fn run_prepare(args: Prepare) -> Result<u8> {
     }
     let n = Set::open(&args.out)?.entries().len();
     println!("{}: {n} chains ({} new, {} unchanged, {} skipped)", args.out.display(), report.added, report.kept, report.skipped.len());
+    println!(
+        "{} clusters{}",
+        report.clustering.clusters,
+        match report.clustering.by_sequence {
+            0 => String::new(),
+            k => format!(
+                "; of {k} chains only equal sequences are one, so that relatives count as often as there are structures of them: cluster them at \
+             40 % identity, as published (`anyfold data inspect SET --fasta chains.fasta`, `mmseqs easy-cluster chains.fasta OUT TMP --min-seq-id \
+             0.4`), and prepare again with --clusters OUT_cluster.tsv"
+            ),
+        }
+    );
     write_json(args.json.as_ref(), &json!({ "chains": n, "report": report }))?;
     if report.stopped { Err(Error::Interrupted) } else { Ok(u8::from(!report.skipped.is_empty())) }
 }
@@ -230,6 +250,10 @@ fn run_inspect(args: Inspect) -> Result<u8> {
             );
         }
         set.skipped().iter().for_each(|s| println!("skipped {}: {}", s.what, s.why));
+        if let Some(path) = &args.fasta {
+            let records: String = set.entries().iter().map(|e| format!(">{}\n{}\n", e.id, e.sequence)).collect();
+            text::write_whole(path, records.as_bytes())?;
+        }
         println!("{} chains, {} skipped in the last run", set.entries().len(), set.skipped().len());
         write_json(args.json.as_ref(), &json!({ "entries": set.entries(), "skipped": set.skipped() }))?;
         return Ok(0);

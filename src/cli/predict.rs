@@ -10,13 +10,14 @@ use serde_json::json;
 
 use super::checkpoint;
 use super::templates::TemplateArgs;
-use crate::data::distill::Rules;
+use crate::data::distill::{Reference, Rules};
+use crate::data::features::FeatureConfig;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::gpu::device::Choice;
 use crate::gpu::program::Cache;
 use crate::io::text;
-use crate::predict::batch::{self, Event, Options, Outcome, State};
+use crate::predict::batch::{self, Distograms, Event, Options, Outcome, State};
 use crate::predict::confidence::RankBy;
 use crate::predict::distill as distillation;
 use crate::predict::input::{self, Files, Refused, Source, Target};
@@ -41,7 +42,8 @@ pub struct Predict {
     /// Where the targets' folders go.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Parameters (released .npz, .safetensors, a checkpoint), or a folder of them; may be given several times.
+    /// Parameters (released .npz, .safetensors, a checkpoint), a folder of them, or a training run's folder, whose best checkpoint is taken; may be
+    /// given several times.
     #[arg(long, value_name = "FILE|DIR", required = true)]
     params: Vec<PathBuf>,
     /// What parameters are for whose file names do not say.
@@ -97,16 +99,25 @@ pub struct Predict {
     /// Add confident predictions to this data set, as examples of self-distillation.
     #[arg(long, value_name = "SET")]
     distill: Option<PathBuf>,
+    /// Judge residues for --distill by their distograms against this reference, as published; by pLDDT without one.
+    #[arg(long, value_name = "FILE", requires = "distill")]
+    reference: Option<PathBuf>,
+    /// Write the mean distogram by separation of all these predictions, the reference that --distill needs: published with 1,000 random sequences.
+    #[arg(long, value_name = "FILE", conflicts_with = "reference")]
+    make_reference: Option<PathBuf>,
+    /// Residues of a distillation example below this distogram confidence are masked.
+    #[arg(long, default_value_t = Rules::default().min_confidence, requires = "reference")]
+    min_confidence: f64,
     /// Fewest residues of a distillation example.
     #[arg(long, default_value_t = Rules::default().min_length, requires = "distill")]
     min_length: usize,
     /// Fewest alignment rows of a distillation example.
     #[arg(long, default_value_t = Rules::default().min_rows, requires = "distill")]
     min_rows: usize,
-    /// Lowest mean pLDDT of a distillation example.
+    /// Lowest mean pLDDT of a distillation example that no distogram judges.
     #[arg(long, default_value_t = Rules::default().min_mean_plddt, requires = "distill")]
     min_mean_plddt: f64,
-    /// Residues of a distillation example below this pLDDT are masked.
+    /// Residues below this pLDDT are masked in a distillation example that no distogram judges.
     #[arg(long, default_value_t = Rules::default().min_residue_plddt, requires = "distill")]
     min_residue_plddt: f64,
     /// Keep the distogram, representations and logits as npz.
@@ -167,6 +178,7 @@ pub fn run<'a>(args: &Predict, open: &Open<'a>) -> Result<u8> {
         input::require_alignments(&mut targets);
     }
     let stop = super::stop::flag();
+    let reference = args.reference.as_deref().map(Reference::read).transpose()?;
     let options = Options {
         out: args.out.clone(),
         seeds: (0..args.seeds).map(|k| args.seed.wrapping_add(k)).collect(),
@@ -177,6 +189,11 @@ pub fn run<'a>(args: &Predict, open: &Open<'a>) -> Result<u8> {
         overwrite: args.overwrite,
         tensors: args.tensors,
         plots: !args.no_plots,
+        distograms: match &reference {
+            Some(reference) => Distograms::Judged(reference),
+            None if args.make_reference.is_some() => Distograms::Averaged,
+            None => Distograms::Unused,
+        },
         templates: &|query, hits| args.found.read_with(query, hits),
         stop: &stop,
     };
@@ -188,6 +205,11 @@ pub fn run<'a>(args: &Predict, open: &Open<'a>) -> Result<u8> {
     bars.finish();
     let outcomes = outcomes?;
     let status = report(&outcomes, args)?;
+    if let Some(path) = &args.make_reference {
+        let (made, n) = distillation::reference(&outcomes, &args.out)?;
+        made.write(path)?;
+        println!("{}: the mean distogram by separation of {n} predictions", path.display());
+    }
     if let Some(set) = &args.distill {
         distill(args, &known, &outcomes, set)?;
     }
@@ -199,19 +221,35 @@ fn distill(args: &Predict, targets: &[Target], outcomes: &[Outcome], set: &Path)
     let rules = Rules {
         min_length: args.min_length,
         min_rows: args.min_rows,
+        min_confidence: args.min_confidence,
         min_mean_plddt: args.min_mean_plddt,
         min_residue_plddt: args.min_residue_plddt,
         ..Rules::default()
     };
     let made = distillation::distill(targets, outcomes, (&args.out, set), &rules, &|_, _| (), &super::stop::flag())?;
     made.skipped.iter().for_each(|s| println!("no example: {}: {}", s.what, s.why));
+    let rule = match &args.reference {
+        Some(_) => format!("residues count by distogram confidence from {} (supplement 1.3)", args.min_confidence),
+        None => format!(
+            "residues count by pLDDT from {}, chains from a mean of {}, a rule of our own: --reference judges by distograms, as published",
+            args.min_residue_plddt, args.min_mean_plddt
+        ),
+    };
+    println!("{rule}");
     println!("{}: {} examples added, {} there already, {} left out", set.display(), made.added, made.kept, made.skipped.len());
     if made.stopped { Err(Error::Interrupted) } else { Ok(()) }
 }
 
 /// The parameters, with the alignment's sizes as the user wants them.
 fn models(args: &Predict) -> Result<Vec<Found>> {
-    let (checkpoints, files): (Vec<PathBuf>, Vec<PathBuf>) = args.params.iter().cloned().partition(|p| checkpoint::is(p));
+    let (mut checkpoints, mut files) = (Vec::new(), Vec::new());
+    for path in &args.params {
+        let found = checkpoint::of_path(path)?;
+        if found.is_empty() || parameters::any(path) {
+            files.push(path.clone());
+        }
+        checkpoints.extend(found);
+    }
     let mut models = match (files.is_empty(), checkpoints.is_empty()) {
         (true, false) => Vec::new(),
         _ => parameters::find(&files, args.preset.as_deref(), &args.models)?,
@@ -227,18 +265,22 @@ fn models(args: &Predict) -> Result<Vec<Found>> {
         models.iter_mut().for_each(|m| m.model.identity += &format!(", {}", args.storage));
     }
     if let Some(sizes) = &args.max_msa {
-        let wrong = || Error::Config(format!("--max-msa {sizes}: expected cluster rows and extra rows, such as 512:1024"));
-        let (clusters, extra) = sizes.split_once(':').ok_or_else(wrong)?;
-        let (clusters, extra): (usize, usize) = (clusters.parse().map_err(|_| wrong())?, extra.parse().map_err(|_| wrong())?);
-        if !(1..=65_535).contains(&clusters) || !(1..=65_535).contains(&extra) {
-            return Err(wrong());
-        }
         for found in &mut models {
-            let templates = found.model.features.max_templates;
-            found.model.features = crate::data::features::FeatureConfig::prediction(clusters, extra, templates);
+            found.model.features = with_rows(&found.model.features, sizes)?;
         }
     }
     Ok(models)
+}
+
+/// Features with other numbers of rows, given as `CLUSTERS:EXTRA`.
+pub fn with_rows(features: &FeatureConfig, sizes: &str) -> Result<FeatureConfig> {
+    let wrong = || Error::Config(format!("--max-msa {sizes}: expected cluster rows and extra rows, such as 512:1024"));
+    let (clusters, extra) = sizes.split_once(':').ok_or_else(wrong)?;
+    let (clusters, extra): (usize, usize) = (clusters.parse().map_err(|_| wrong())?, extra.parse().map_err(|_| wrong())?);
+    if !(1..=65_535).contains(&clusters) || !(1..=65_535).contains(&extra) {
+        return Err(wrong());
+    }
+    Ok(FeatureConfig::prediction(clusters, extra, features.max_templates))
 }
 
 /// Searches for every sequence that has no alignment yet; a target whose search fails is refused.

@@ -24,6 +24,9 @@ use crate::protein::structure::{Chain, Structure};
 /// Structure files worked on between two writes; large enough for many cores, small enough for little memory.
 const BATCH: usize = 64;
 
+/// How the clusters are named that no file gives.
+const BY_SEQUENCE: &str = "sequence-";
+
 /// What is made of what.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Options {
@@ -36,7 +39,7 @@ pub struct Options {
     /// Folder with the mmCIF files of template hits (`1abc.cif`, flat or divided as the PDB is); without one the set has no templates.
     #[serde(skip)]
     pub templates: Option<PathBuf>,
-    /// Clusters: a line each, ids apart by blanks. Without one, and without clusters in the list, equal sequences are a cluster.
+    /// Clusters ([`read_clusters`]). Without them, and without clusters in the list, equal sequences are a cluster.
     #[serde(skip)]
     pub clusters: Option<PathBuf>,
     /// Predictions become examples by these rules; experiments otherwise.
@@ -72,6 +75,8 @@ pub struct Report {
     pub skipped: Vec<Skipped>,
     /// Whether a stop was asked for; what was finished is in the set, and the next run goes on.
     pub stopped: bool,
+    /// What the whole set is clustered by.
+    pub clustering: Clustering,
 }
 
 /// What became of one chain or file.
@@ -123,6 +128,7 @@ pub fn prepare_units(
     progress: &dyn Fn(usize, usize),
     stop: &AtomicBool,
 ) -> Result<Report> {
+    let clusters = options.clusters.as_deref().map(read_clusters).transpose()?.unwrap_or_default();
     let mut writer = Writer::open(out)?;
     let old: BTreeMap<String, Entry> = writer.index.entries.iter().map(|e| (e.id.clone(), e.clone())).collect();
     let mut by_structure: HashMap<String, Vec<String>> = HashMap::new();
@@ -133,7 +139,7 @@ pub fn prepare_units(
         folder,
         options,
         finder,
-        clusters: options.clusters.as_deref().map(read_clusters).transpose()?.unwrap_or_default(),
+        clusters,
         old,
         by_structure,
         incomplete: writer.index.skipped.iter().filter_map(|s| Some(s.what.rsplit_once('_')?.0.to_owned())).collect(),
@@ -158,6 +164,7 @@ pub fn prepare_units(
     }
     writer.index.skipped = report.skipped.clone();
     writer.close_shard()?;
+    report.clustering = Clustering::of(&writer.index.entries);
     Ok(report)
 }
 
@@ -192,16 +199,44 @@ impl Report {
     }
 }
 
-/// Chain ids by line; the first id of a line names its cluster.
-fn read_clusters(path: &Path) -> Result<HashMap<String, String>> {
+/// Clusters by chain, from a list such as `train_set.json` (JSON), or from lines of ids apart by blanks, of which the first names the cluster:
+/// all members on one line, or a pair a line, as MMseqs2's `_cluster.tsv` has them (representative, then member).
+pub fn read_clusters(path: &Path) -> Result<HashMap<String, String>> {
     let text = text::read_string(path)?;
     let mut clusters = HashMap::new();
-    for line in text.lines() {
-        let mut ids = line.split_whitespace().peekable();
-        let Some(name) = ids.peek().map(|n| (*n).to_owned()) else { continue };
-        clusters.extend(ids.map(|id| (id.to_ascii_lowercase(), name.clone())));
+    if text.trim_start().starts_with('{') {
+        let listed = layout::read_list(path)?.into_iter().flat_map(|unit| unit.chains);
+        clusters.extend(listed.filter_map(|chain| Some((chain.id.to_ascii_lowercase(), chain.cluster?))));
+    } else {
+        for line in text.lines() {
+            let mut ids = line.split_whitespace().peekable();
+            let Some(name) = ids.peek().map(|n| (*n).to_owned()) else { continue };
+            clusters.extend(ids.map(|id| (id.to_ascii_lowercase(), name.clone())));
+        }
     }
-    Ok(clusters)
+    match clusters.is_empty() {
+        true => Err(Error::format(
+            path,
+            "no clusters: expected a line for each, ids apart by blanks, or pairs as MMseqs2 writes them, or a list",
+        )),
+        false => Ok(clusters),
+    }
+}
+
+/// What chains are clustered by, of which sampling weights are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Clustering {
+    /// Clusters among all chains of the set.
+    pub clusters: usize,
+    /// Chains that no file and no list gives a cluster: equal sequences are one.
+    pub by_sequence: usize,
+}
+
+impl Clustering {
+    fn of(entries: &[Entry]) -> Self {
+        let names: HashSet<&str> = entries.iter().map(|e| e.cluster.as_str()).collect();
+        Self { clusters: names.len(), by_sequence: entries.iter().filter(|e| e.cluster.starts_with(BY_SEQUENCE)).count() }
+    }
 }
 
 impl Job<'_> {
@@ -309,7 +344,7 @@ impl Job<'_> {
 
     fn entry(&self, path: &Path, structure: &Structure, chain: &Chain, wanted: &Wanted, example: &Example) -> Result<Entry> {
         let distilled = self.options.distillation.is_some();
-        let cluster = self.cluster(wanted).unwrap_or_else(|| format!("sequence-{:08x}", crc32fast::hash(chain.sequence.as_bytes())));
+        let cluster = self.cluster(wanted).unwrap_or_else(|| format!("{BY_SEQUENCE}{:08x}", crc32fast::hash(chain.sequence.as_bytes())));
         Ok(Entry {
             id: wanted.id.clone(),
             sequence: chain.sequence.clone(),

@@ -5,7 +5,15 @@
 use std::fmt::Write as _;
 
 use crate::gpu::recorder::Command;
+use crate::graph::Graph;
 use crate::graph::run::Session;
+
+impl Graph {
+    /// Elements of the largest tensor that is recorded, with their padding. Shaders count elements in 32 bits.
+    pub fn largest(&self) -> usize {
+        self.inner.borrow().tensors.iter().map(|t| t.view.full_span().len()).max().unwrap_or(0)
+    }
+}
 
 impl Session<'_> {
     /// One line for each command: step, kernel, workgroups, operands.

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 use crate::io::text;
 use crate::tensor::{Data, HostTensor};
 
+/// Bytes that deflate packs into one, at most.
+const MOST_PACKED: u64 = 1032;
 /// Entries beyond this many bytes need the archive's 64-bit form; some room is left for their headers.
 const LARGE: usize = 0xf000_0000;
 
@@ -85,12 +87,17 @@ pub fn read(path: impl AsRef<Path>) -> Result<BTreeMap<String, HostTensor>> {
 pub fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, HostTensor>> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| Error::format(path, format!("no npz archive: {e}")))?;
     let mut tensors = BTreeMap::new();
+    // Entries that share their packed bytes would unpack to the square of the file's size.
+    let mut room = (bytes.len() as u64).saturating_mul(MOST_PACKED).saturating_add(1 << 16);
     for i in 0..archive.len() {
         let mut entry = archive.by_index(i).map_err(|e| Error::format(path, format!("entry {}: {e}", i + 1)))?;
         let Some(name) = npyz::npz::array_name_from_file_name(entry.name()).map(str::to_owned) else { continue };
         let wrong = |what: String| Error::format(path, format!("array `{name}`: {what}"));
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(|e| wrong(e.to_string()))?;
+        let mut content = Vec::with_capacity(entry.size().min(room) as usize);
+        (&mut entry).take(room + 1).read_to_end(&mut content).map_err(|e| wrong(e.to_string()))?;
+        room = room
+            .checked_sub(content.len() as u64)
+            .ok_or_else(|| wrong("the archive unpacks to more than its bytes can hold: its entries overlap".into()))?;
         if let Some(tensor) = array(&content).map_err(wrong)? {
             tensors.insert(name, tensor);
         }
@@ -116,26 +123,23 @@ fn array(content: &[u8]) -> Result<Option<HostTensor>, String> {
         return Err(format!("its shape {shape:?} does not fit its {} bytes", rest.len()));
     }
     let file = || NpyFile::with_header(header.clone(), rest);
-    let whole = |values: Result<Vec<i64>, std::io::Error>| -> Result<HostTensor, String> {
-        let values = values.map_err(|e| e.to_string())?;
-        let small: Result<Vec<i32>, _> = values.into_iter().map(i32::try_from).collect();
-        Ok(HostTensor::i32(&shape, small.map_err(|_| "a value beyond 32 bits".to_owned())?))
-    };
-    fn wide<T: npyz::Deserialize + Into<i64>>(file: NpyFile<&[u8]>) -> std::io::Result<Vec<i64>> {
-        Ok(file.into_vec::<T>()?.into_iter().map(Into::into).collect())
+    fn whole<T: npyz::Deserialize + TryInto<i32>>(file: NpyFile<&[u8]>, shape: &[usize]) -> Result<HostTensor, String> {
+        let values = file.into_vec::<T>().map_err(|e| e.to_string())?;
+        let small: Result<Vec<i32>, _> = values.into_iter().map(T::try_into).collect();
+        Ok(HostTensor::i32(shape, small.map_err(|_| "a value beyond 32 bits".to_owned())?))
     }
     let float = |values: Vec<f32>| HostTensor::f32(&shape, values);
     Ok(Some(match (kind.type_char(), width) {
         (TypeChar::Float, 4) => float(file().into_vec().map_err(|e| e.to_string())?),
         (TypeChar::Float, 8) => float(file().into_vec::<f64>().map_err(|e| e.to_string())?.into_iter().map(|x| x as f32).collect()),
-        (TypeChar::Bool, 1) => whole(wide::<bool>(file()))?,
-        (TypeChar::Int, 1) => whole(wide::<i8>(file()))?,
-        (TypeChar::Int, 2) => whole(wide::<i16>(file()))?,
-        (TypeChar::Int, 4) => whole(wide::<i32>(file()))?,
-        (TypeChar::Int, 8) => whole(wide::<i64>(file()))?,
-        (TypeChar::Uint, 1) => whole(wide::<u8>(file()))?,
-        (TypeChar::Uint, 2) => whole(wide::<u16>(file()))?,
-        (TypeChar::Uint, 4) => whole(wide::<u32>(file()))?,
+        (TypeChar::Bool, 1) => whole::<bool>(file(), &shape)?,
+        (TypeChar::Int, 1) => whole::<i8>(file(), &shape)?,
+        (TypeChar::Int, 2) => whole::<i16>(file(), &shape)?,
+        (TypeChar::Int, 4) => whole::<i32>(file(), &shape)?,
+        (TypeChar::Int, 8) => whole::<i64>(file(), &shape)?,
+        (TypeChar::Uint, 1) => whole::<u8>(file(), &shape)?,
+        (TypeChar::Uint, 2) => whole::<u16>(file(), &shape)?,
+        (TypeChar::Uint, 4) => whole::<u32>(file(), &shape)?,
         _ => return Err(format!("elements of type {kind} are not read here")),
     }))
 }

@@ -9,17 +9,20 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::data::alphabet;
+use crate::data::distill::{Reference, distogram_confidence};
 use crate::data::draws::Keyed;
 use crate::data::features;
 use crate::data::set::codec;
 use crate::error::{Error, Result};
 use crate::io::text;
-use crate::predict::confidence::{RankBy, rank};
+use crate::predict::confidence::{self, RankBy, rank};
 use crate::predict::coverage::Coverage;
 use crate::predict::input::{Given, Refused, Target, Templates};
 use crate::predict::output::{self, Finished};
+use crate::predict::partial;
 use crate::predict::scored::Scored;
-use crate::predict::{Inputs, Model, Request, Run};
+use crate::predict::{Inputs, Model, Raw, Request, Run};
 use crate::tensor::{Data, HostTensor};
 
 /// The record of a folder.
@@ -49,10 +52,29 @@ pub struct Options<'a> {
     pub tensors: bool,
     /// Draws PNG plots.
     pub plots: bool,
+    /// What distograms are used for.
+    pub distograms: Distograms<'a>,
     /// Templates of a sequence.
     pub templates: &'a Templates<'a>,
     /// The user's wish to stop.
     pub stop: &'a AtomicBool,
+}
+
+/// What is made of distograms, for self-distillation (supplement 1.3).
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Distograms<'a> {
+    /// Nothing.
+    #[default]
+    Unused,
+    /// Each prediction's mean by separation is kept, of which a reference can be made.
+    Averaged,
+    /// Residues are judged by how far theirs are from a reference.
+    Judged(&'a Reference),
+}
+
+/// The file of a prediction's mean distogram by separation.
+pub fn separations_file(label: &str) -> String {
+    format!("separations_{label}.npz")
 }
 
 /// How a target ended.
@@ -149,6 +171,14 @@ fn one(target: &Target, models: &[Model], options: &Options, network: &mut Run, 
     let given = target.load(options.templates)?;
     let n_recycle = recycles(&given, options)?;
     let mut timings = vec![("features".to_owned(), began.elapsed().as_secs_f64())];
+    let unknown: Vec<usize> =
+        given.residues(target.n_res).0.iter().enumerate().filter(|(_, t)| **t == alphabet::X).map(|(i, _)| i + 1).collect();
+    if let Some(first) = unknown.first() {
+        let (name, n) = (&target.name, unknown.len());
+        watch(Event::Note(&format!(
+            "{name}: {n} residues are none of the twenty, the first at {first}: they are predicted as X, without side chains"
+        )));
+    }
     let folder = options.out.join(&target.name);
     let mut record = record(target, &given, models, options, n_recycle);
     if let Some(best) = reuse(&folder, &record, options.overwrite)? {
@@ -157,7 +187,7 @@ fn one(target: &Target, models: &[Model], options: &Options, network: &mut Run, 
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     // A folder without a record may hold anything of the user's.
     if options.overwrite || folder.join(RECORD).exists() {
-        clear(&folder, &target.name)?;
+        clear(&folder, &target.name, same(&folder, &record) && !options.overwrite)?;
     }
     text::write_whole(folder.join(RECORD), output::pretty(&record).as_bytes())?;
 
@@ -166,7 +196,15 @@ fn one(target: &Target, models: &[Model], options: &Options, network: &mut Run, 
     for (model, (k, &seed)) in models.iter().flat_map(|m| options.seeds.iter().enumerate().map(move |s| (m, s))) {
         let label = format!("{}_pred_{k}", model.name);
         watch(Event::Prediction(all.len(), n_runs, &label));
-        let (scored, file) = predict(target, &given, (model, seed, &label), (options, n_recycle), network, (&folder, &mut timings), watch)?;
+        let (scored, file) = predict(
+            target,
+            &given,
+            (model, seed, &label),
+            (options, n_recycle, all.len() + 1 < n_runs),
+            network,
+            (&folder, &mut timings),
+            watch,
+        )?;
         files.extend(file);
         all.push(scored);
     }
@@ -186,6 +224,7 @@ fn one(target: &Target, models: &[Model], options: &Options, network: &mut Run, 
     let (written, notes) = output::write(&finished)?;
     notes.iter().for_each(|n| watch(Event::Note(n)));
     files.extend(written);
+    remove(&folder, &|file| file.starts_with(partial::PREFIX))?;
     record["finished"] = json!(true);
     record["ranking"] = output::summary(&ranked);
     record["files"] = json!(files);
@@ -193,17 +232,25 @@ fn one(target: &Target, models: &[Model], options: &Options, network: &mut Run, 
     Ok((State::Done, Some((ranked[0].label.clone(), ranked[0].mean_plddt(), ranked[0].ptm()))))
 }
 
-/// One model with one seed.
+/// One model with one seed; `more` of them will follow, so that this one is kept by itself.
 fn predict(
     target: &Target,
     given: &Given,
     (model, seed, label): (&Model, u64, &str),
-    (options, n_recycle): (&Options, usize),
+    (options, n_recycle, more): (&Options, usize, bool),
     network: &mut Run,
     (folder, timings): (&Path, &mut Vec<(String, f64)>),
     watch: &dyn Fn(Event),
-) -> Result<(Scored, Option<String>)> {
+) -> Result<(Scored, Vec<String>)> {
     let began = Instant::now();
+    let (aatype, residue_index) = given.residues(target.n_res);
+    let score = |raw: &Raw| Scored::new(raw, (&model.name, seed, label), &aatype, &residue_index);
+    if let Some((raw, confidence)) = partial::read(folder, label, target.n_res) {
+        let distogram_confidence = confidence;
+        let there = |f: &String| folder.join(f).is_file();
+        let files = [output::tensors_file(label), separations_file(label)].into_iter().filter(there).collect();
+        return Ok((Scored { distogram_confidence, ..score(&raw)? }, files));
+    }
     let made;
     let inputs = match given {
         Given::Arrays(arrays) => Inputs::Arrays(arrays),
@@ -225,16 +272,47 @@ fn predict(
         n_ensemble: options.n_ensemble,
         tolerance: options.tolerance,
         tensors: options.tensors,
+        distogram: !matches!(options.distograms, Distograms::Unused),
         pass: &pass,
-        note: &|text| watch(Event::Note(text)),
+        estimate: &|e| watch(Event::Note(&e.to_string())),
     };
     let began = Instant::now();
-    let raw = network(inputs, &request)?;
+    let mut raw = network(inputs, &request)?;
     timings.push((format!("predict_and_compile_{label}"), began.elapsed().as_secs_f64()));
-    let (aatype, residue_index) = given.residues(target.n_res);
-    let scored = Scored::new(&raw, (&model.name, seed, label), &aatype, &residue_index)?;
-    let file = options.tensors.then(|| output::write_tensors(folder, label, &raw)).transpose()?;
-    Ok((scored, file))
+    let mut scored = score(&raw)?;
+    let mut files = Vec::new();
+    if options.tensors {
+        files.push(output::write_tensors(folder, label, &raw)?);
+    }
+    files.extend(distogram(&mut raw, options.distograms, &mut scored, folder)?);
+    if more {
+        partial::write(folder, label, &raw, scored.distogram_confidence.as_deref())?;
+    }
+    Ok((scored, files))
+}
+
+/// What is made of the distogram: a file, or the residues' confidences.
+fn distogram(raw: &mut Raw, wanted: Distograms, scored: &mut Scored, folder: &Path) -> Result<Option<String>> {
+    let (n, Some(distogram)) = (raw.positions.len(), raw.distogram.as_mut()) else { return Ok(None) };
+    let n_bins = distogram.breaks.len() + 1;
+    let Data::F32(values) = &mut distogram.logits.data else { panic!("a distogram of integers") };
+    match wanted {
+        Distograms::Unused => Ok(None),
+        Distograms::Averaged => {
+            confidence::to_probabilities(values, n_bins);
+            let name = separations_file(&scored.label);
+            Reference::of(values, n, n_bins).write(&folder.join(&name))?;
+            Ok(Some(name))
+        }
+        Distograms::Judged(reference) if reference.n_bins() != n_bins => {
+            Err(Error::Config(format!("the reference is of distograms of {} bins, and {} has {n_bins}", reference.n_bins(), scored.model)))
+        }
+        Distograms::Judged(reference) => {
+            confidence::to_probabilities(values, n_bins);
+            scored.distogram_confidence = Some(distogram_confidence(values, reference, n));
+            Ok(None)
+        }
+    }
 }
 
 /// Passes after the first. A features file has so many and no more.
@@ -257,6 +335,11 @@ fn record(target: &Target, given: &Given, models: &[Model], options: &Options, n
         "models": models.iter().map(|m| json!({ "name": m.name, "identity": m.identity, "features": m.features })).collect::<Vec<_>>(),
         "seeds": options.seeds, "recycles": n_recycle, "ensemble": options.n_ensemble, "tolerance": options.tolerance,
         "rank_by": options.rank_by, "tensors": options.tensors, "plots": options.plots,
+        "distograms": match options.distograms {
+            Distograms::Unused => Value::Null,
+            Distograms::Averaged => json!("averaged"),
+            Distograms::Judged(reference) => json!(reference.identity()),
+        },
     });
     let mut digest = crc32fast::Hasher::new();
     digest.update(settings.to_string().as_bytes());
@@ -270,7 +353,7 @@ fn record(target: &Target, given: &Given, models: &[Model], options: &Options, n
         "finished": false,
         "software": { "name": "anyfold", "version": env!("CARGO_PKG_VERSION") },
         "target": { "name": target.name, "title": target.title, "residues": target.n_res,
-                    "sequence": crate::data::alphabet::to_letters(&aatype),
+                    "sequence": alphabet::to_letters(&aatype),
                     "alignment_rows": given.alignment().map(|a| a.n_seq()) },
         "settings": settings,
         "relaxed": false,
@@ -318,16 +401,34 @@ fn reuse(folder: &Path, record: &Value, overwrite: bool) -> Result<Option<Best>>
     Ok(Some(best.map(|(name, plddt)| (name.to_owned(), plddt, first["ptm"].as_f64()))))
 }
 
-/// Takes out what an earlier or interrupted run left, so that no rank of another run stays beside this one's.
-fn clear(folder: &Path, name: &str) -> Result<()> {
+/// Whether an unfinished record is of the same prediction.
+fn same(folder: &Path, record: &Value) -> bool {
+    let there: Option<Value> = std::fs::read(folder.join(RECORD)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    there.is_some_and(|r| r["fingerprint"] == record["fingerprint"])
+}
+
+/// Takes out what an earlier or interrupted run left, so that no rank of another run stays beside this one's. With `go_on`, predictions of the
+/// target that are whole stay, with their own files.
+fn clear(folder: &Path, name: &str, go_on: bool) -> Result<()> {
     let scores = format!("{name}_scores_rank_");
-    let begins = ["ranked_", "unrelaxed_", "confidence_", "pae_", "result_", "ranking_debug.json", "timings.json", "report.html", RECORD];
+    let begins = ["ranked_", "unrelaxed_", "confidence_", "pae_", "ranking_debug.json", "timings.json", "report.html", RECORD];
+    let of_prediction = ["result_", "separations_", partial::PREFIX];
     let plots = ["plddt", "pae", "coverage"].map(|p| format!("{name}_{p}.png"));
-    for entry in std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
-        let entry = entry.map_err(|e| Error::io(folder, e))?;
-        let file = entry.file_name().to_string_lossy().into_owned();
-        let ours = file.starts_with(&scores) || plots.contains(&file) || begins.iter().any(|b| file.starts_with(b));
-        if ours && entry.file_type().is_ok_and(|t| t.is_file()) {
+    let is_whole = |file: &str| {
+        let label = of_prediction.iter().find_map(|b| file.strip_prefix(b)?.strip_suffix(".npz"));
+        go_on && label.is_some_and(|l| folder.join(partial::file(l)).is_file())
+    };
+    remove(folder, &|file| {
+        let ours = file.starts_with(&scores) || plots.iter().any(|p| p == file) || begins.iter().any(|b| file.starts_with(b));
+        ours || (of_prediction.iter().any(|b| file.starts_with(b)) && !is_whole(file))
+    })
+}
+
+/// Removes files of a folder by their names.
+fn remove(folder: &Path, which: &dyn Fn(&str) -> bool) -> Result<()> {
+    let listed = std::fs::read_dir(folder).and_then(|all| all.collect::<std::io::Result<Vec<_>>>()).map_err(|e| Error::io(folder, e))?;
+    for entry in listed {
+        if which(&entry.file_name().to_string_lossy()) && entry.file_type().is_ok_and(|t| t.is_file()) {
             std::fs::remove_file(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
         }
     }

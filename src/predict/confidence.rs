@@ -26,6 +26,16 @@ fn softmax(row: &[f32], out: &mut Vec<f64>) {
     out[start..].iter_mut().for_each(|p| *p /= sum);
 }
 
+/// [`probabilities`] in single precision and in place of the logits: a distogram is large.
+pub fn to_probabilities(logits: &mut [f32], n_bins: usize) {
+    let mut row = Vec::with_capacity(n_bins);
+    for logits in logits.chunks_exact_mut(n_bins) {
+        row.clear();
+        softmax(logits, &mut row);
+        logits.iter_mut().zip(&row).for_each(|(l, &p)| *l = p as f32);
+    }
+}
+
 /// pLDDT per residue, 0 to 100 (supplement 1.9.6): the mean over bins of equal width in [0, 1]. `logits` is `[n_res, n_bins]`.
 pub fn plddt(logits: &[f32], n_bins: usize) -> Vec<f64> {
     let width = 1.0 / n_bins as f64;

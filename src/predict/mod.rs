@@ -3,7 +3,8 @@
 //! [`input`] finds targets and [`batch`] takes them one after the other; [`scored`] is one run's structure with its confidences, which
 //! [`confidence`] computes; [`output`] writes a target's folder, [`report`] its page, [`plots`] its pictures. [`names`] makes folders' names of
 //! headers, [`coverage`] counts an alignment, [`parameters`] finds what to predict with,
-//! [`distill`] makes a training set of what came out. The network is one function, [`Run`]; [`mod@network`] makes it of [`weights`], and [`feed`]
+//! [`distill`] makes a training set of what came out, [`mod@estimate`] says what a prediction will take, [`partial`] keeps
+//! what a target has when it is stopped. The network is one function, [`Run`]; [`mod@network`] makes it of [`weights`], and [`feed`]
 //! gives it features. Knows nothing of clap or exit codes.
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use crate::data::features::{FeatureConfig, Features};
 use crate::data::full::{self, Size};
 use crate::error::Result;
+use crate::predict::estimate::Estimate;
 use crate::protein::{Mask37, Positions37};
 use crate::tensor::HostTensor;
 
@@ -18,12 +20,14 @@ pub mod batch;
 pub mod confidence;
 pub mod coverage;
 pub mod distill;
+pub mod estimate;
 pub mod feed;
 pub mod input;
 pub mod names;
 pub mod network;
 pub mod output;
 pub mod parameters;
+pub mod partial;
 pub mod plots;
 pub mod raster;
 pub mod report;
@@ -78,10 +82,12 @@ pub struct Request<'a> {
     pub tolerance: f64,
     /// Whether the distogram, representations and logits are wanted for a file.
     pub tensors: bool,
+    /// Whether the distogram is wanted in any case.
+    pub distogram: bool,
     /// Called before each pass with its number, from 0. An error (the user wants to stop) ends the run.
     pub pass: &'a dyn Fn(usize) -> Result<()>,
-    /// Called with what the user should know, such as the memory that a new plan takes.
-    pub note: &'a dyn Fn(&str),
+    /// Called with what the prediction will take, where that is another than the one before.
+    pub estimate: &'a dyn Fn(&Estimate),
 }
 
 /// Logits over bins with the borders between them, one less than bins.

@@ -1,6 +1,7 @@
 //! The network as a function of features: one command list for each shape, replayed for each pass. It tells what it needs before it takes it.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
@@ -13,6 +14,7 @@ use crate::model::features::{Extents, member_name};
 use crate::model::network::{Network, Pass};
 use crate::ops;
 use crate::predict::confidence::{self, aligned_errors, ca_change};
+use crate::predict::estimate::{self, Estimate};
 use crate::predict::feed::{BUCKET, cropped, extents, values};
 use crate::predict::weights::Weights;
 use crate::predict::{Binned, Cycle, Inputs, Raw, Request, Run};
@@ -31,6 +33,7 @@ struct Key {
     extents: Extents,
     members: usize,
     tensors: bool,
+    distogram: bool,
 }
 
 /// A plan on the device.
@@ -41,6 +44,10 @@ struct Ready<'a> {
     session: Session<'a>,
     /// The model whose parameters are in it.
     holds: String,
+    /// Operations of a pass.
+    flops: f64,
+    /// Whether a pass has run.
+    replayed: bool,
 }
 
 /// What is read back of every pass.
@@ -59,11 +66,13 @@ struct Predictor<'a> {
     storage: DType,
     weights: BTreeMap<String, Weights>,
     ready: Vec<Ready<'a>>,
+    /// Operations a second, of the newest pass or of a measurement before the first.
+    rate: Option<f64>,
 }
 
 /// The network with the parameters of some models, by the names that requests give them. `storage` is how activations are stored.
 pub fn open<'a>(gpu: &'a Gpu, cache: &'a Cache, storage: DType, weights: BTreeMap<String, Weights>) -> Box<Run<'a>> {
-    let mut predictor = Predictor { gpu, cache, storage, weights, ready: Vec::new() };
+    let mut predictor = Predictor { gpu, cache, storage, weights, ready: Vec::new(), rate: None };
     Box::new(move |inputs, request| predictor.run(inputs, request))
 }
 
@@ -73,7 +82,13 @@ impl<'a> Predictor<'a> {
         let name = &request.model.name;
         let weights = self.weights.get(name).unwrap_or_else(|| panic!("no model `{name}` was opened"));
         let extents = extents(&inputs, &weights.config, &request.model.features)?;
-        let key = Key { config: weights.config.clone(), extents, members: request.n_ensemble, tensors: request.tensors };
+        let key = Key {
+            config: weights.config.clone(),
+            extents,
+            members: request.n_ensemble,
+            tensors: request.tensors,
+            distogram: request.distogram || request.tensors,
+        };
         let at = match self.ready.iter().position(|r| r.key == key) {
             Some(at) => at,
             None => self.prepare(key, request)?,
@@ -89,9 +104,14 @@ impl<'a> Predictor<'a> {
         let mut mask = Vec::new();
         for pass in 0..=request.n_recycle {
             (request.pass)(pass)?;
+            let began = Instant::now();
             mask = ready.feed(&inputs, pass, request.n_res)?;
             ready.session.replay_list(LIST)?; // lines 3-22
             let made = ready.read(request.n_res)?;
+            // Drivers compile at the first replay of a plan.
+            if std::mem::replace(&mut ready.replayed, true) {
+                self.rate = Some(ready.flops / began.elapsed().as_secs_f64().max(1e-6));
+            }
             let cycle = ready.cycle(before.as_ref().map(|b| b.positions.as_slice()), &made, request.n_res);
             before = Some(made);
             history.push(cycle);
@@ -106,20 +126,8 @@ impl<'a> Predictor<'a> {
     /// Plans, says what the plan needs, and allocates it; other plans make room where memory is short.
     fn prepare(&mut self, key: Key, request: &Request) -> Result<usize> {
         let (network, graph) = record(&key, self.storage);
-        let planned = Planned::new(self.gpu, &[(LIST, &graph)]).map_err(|e| self.refused(e, &key))?;
-        let e = key.extents;
-        let bytes = planned.plan.peak_bytes;
-        (request.note)(&format!(
-            "{}: {} residues as {}, {} cluster rows, {} extra rows, {} templates: {} of device memory and {:.3} TFLOP a pass",
-            request.model.name,
-            request.n_res,
-            e.n_res,
-            e.n_clust,
-            e.n_extra,
-            e.n_templ,
-            gib(bytes),
-            planned.flops() / 1e12
-        ));
+        let planned = self.plan(&graph).map_err(|e| self.refused(e, &key))?;
+        let (bytes, flops) = (planned.plan.peak_bytes, planned.flops());
         if self.ready.iter().map(|r| r.session.plan.peak_bytes).sum::<u64>() + bytes > KEPT_BYTES {
             self.ready.clear();
         }
@@ -130,9 +138,31 @@ impl<'a> Predictor<'a> {
             let what = format!("{} are needed and {} are free (and {} kept)", gib(bytes), gib(have), gib(kept));
             return Err(self.refused(Error::Memory(what), &key));
         }
+        let rate = match self.rate {
+            Some(rate) => rate,
+            None => estimate::measure(self.gpu, self.cache, &key.config, self.storage, key.extents)?,
+        };
+        self.rate = Some(rate);
+        (request.estimate)(&Estimate {
+            model: request.model.name.clone(),
+            n_res: request.n_res,
+            extents: key.extents,
+            bytes,
+            flops,
+            passes: request.n_recycle + 1,
+            rate,
+        });
         let session = Session::planned(self.gpu, self.cache, planned).map_err(|e| self.refused(e, &key))?;
-        self.ready.push(Ready { key, network, session, holds: String::new() });
+        self.ready.push(Ready { key, network, session, holds: String::new(), flops, replayed: false });
         Ok(self.ready.len() - 1)
+    }
+
+    /// Plans a recording, unless a tensor of it has more elements than shaders can count.
+    fn plan(&self, graph: &Graph) -> Result<Planned> {
+        match graph.largest() {
+            n if n > u32::MAX as usize => Err(Error::Memory(format!("one tensor would have {n} elements, more than 32 bits count"))),
+            _ => Planned::new(self.gpu, &[(LIST, graph)]),
+        }
     }
 
     /// What does not fit, with what would. Other failures are passed on.
@@ -142,7 +172,11 @@ impl<'a> Predictor<'a> {
         let fits = |n_res: usize| {
             let smaller = Key { extents: Extents { n_res, ..key.extents }, ..key.clone() };
             let graph = record(&smaller, self.storage).1;
-            Planned::new(self.gpu, &[(LIST, &graph)]).is_ok_and(|p| p.plan.peak_bytes <= have)
+            // A hardware adapter does not say how much is free: it is asked for all of it, and gives it back.
+            let given = |p: &Planned| {
+                self.gpu.traits.cpu || p.plan.arenas.iter().map(|&b| self.gpu.buffer("probe", b, false)).collect::<Result<Vec<_>>>().is_ok()
+            };
+            self.plan(&graph).is_ok_and(|p| p.plan.peak_bytes <= have && given(&p))
         };
         // Between a length that fits and one that does not, in buckets.
         let (mut good, mut bad) = (0, key.extents.n_res / BUCKET);
@@ -168,21 +202,23 @@ fn record(key: &Key, storage: DType) -> (Network, Graph) {
     let network = Network::new(key.config.clone(), storage);
     let graph = ops::graph(storage, 0);
     let pass = network.recycling_pass(&graph, key.extents, key.members, None);
-    outputs(&graph, &pass, key.tensors);
+    outputs(&graph, &pass, key);
     (network, graph)
 }
 
 /// Names what is read back, by AlphaFold's names.
-fn outputs(graph: &Graph, pass: &Pass, tensors: bool) {
+fn outputs(graph: &Graph, pass: &Pass, key: &Key) {
     let p = &pass.prediction;
     graph.output("structure_module/final_atom_positions", p.structure.atom37_positions);
     graph.output("predicted_lddt/logits", p.plddt);
     if let Some(pae) = p.pae {
         graph.output("predicted_aligned_error/logits", pae);
     }
-    if tensors {
-        let r = &p.representations;
+    if key.distogram {
         graph.output("distogram/logits", p.distogram);
+    }
+    if key.tensors {
+        let r = &p.representations;
         graph.output("experimentally_resolved/logits", p.experimentally_resolved);
         graph.output("masked_msa/logits", p.masked_msa);
         graph.output("representations/msa", r.msa);
@@ -258,10 +294,12 @@ impl Ready<'_> {
             representations: BTreeMap::new(),
             history,
         };
-        if request.tensors {
-            let h = &c.heads;
+        let h = &c.heads;
+        if self.key.distogram {
             let logits = cropped(&self.session.get("distogram/logits")?, &[n, n, h.distogram_bins]);
             raw.distogram = Some(Binned { logits, breaks: breaks(h.distogram_edges, h.distogram_bins) });
+        }
+        if request.tensors {
             let wanted: [(&str, &[usize]); 7] = [
                 ("experimentally_resolved/logits", &[n, 37]),
                 ("masked_msa/logits", &[n_clust, n, h.masked_msa_classes]),

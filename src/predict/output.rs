@@ -53,6 +53,13 @@ pub fn write(f: &Finished) -> Result<(Vec<String>, Vec<String>)> {
         }
         out.put(&format!("ranked_{rank}.cif"), modelcif(f, scored).as_bytes())?;
         out.put(&format!("confidence_{}.json", scored.label), database_confidence(scored).as_bytes())?;
+        if let Some(confidence) = &scored.distogram_confidence {
+            // Beside the structure, where `data prepare --distillation` looks for it.
+            out.put(
+                &format!("ranked_{rank}.confidence.json"),
+                format!("{{\"distogram_confidence\":{}}}\n", list(confidence, 4)).as_bytes(),
+            )?;
+        }
         if let Some(pae) = database_pae(scored) {
             out.put(&format!("pae_{}.json", scored.label), pae.as_bytes())?;
         }
@@ -186,6 +193,11 @@ pub fn summary(ranked: &[&Scored]) -> Value {
     ranked.iter().enumerate().map(one).collect()
 }
 
+/// The file of a prediction's tensors.
+pub fn tensors_file(label: &str) -> String {
+    format!("result_{label}.npz")
+}
+
 /// `result_*.npz`: what AlphaFold keeps in `result_*.pkl`, by its names, `.` between their parts.
 pub fn write_tensors(folder: &Path, label: &str, raw: &Raw) -> Result<String> {
     let n = raw.positions.len();
@@ -203,7 +215,7 @@ pub fn write_tensors(folder: &Path, label: &str, raw: &Raw) -> Result<String> {
         all.insert("distogram/logits".into(), distogram.logits.clone());
         all.insert("distogram/bin_edges".into(), line(&distogram.breaks));
     }
-    let name = format!("result_{label}.npz");
+    let name = tensors_file(label);
     npz::write(folder.join(&name), &all, &BTreeMap::new())?;
     Ok(name)
 }

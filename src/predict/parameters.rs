@@ -59,13 +59,18 @@ pub fn find(paths: &[PathBuf], preset: Option<&str>, only: &[String]) -> Result<
     }
 }
 
+/// Whether a folder holds files of parameters.
+pub fn any(folder: &Path) -> bool {
+    folder.is_dir() && in_folder(folder).is_ok()
+}
+
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     let listed = std::fs::read_dir(folder).and_then(|all| all.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>());
     let mut files = listed.map_err(|e| Error::io(folder, e))?;
     files.retain(|f| f.is_file() && f.extension().is_some_and(|e| ENDINGS.iter().any(|k| e.eq_ignore_ascii_case(k))));
     files.sort();
     match files.is_empty() {
-        true => Err(Error::format(folder, "no parameters (.npz, .safetensors) in this folder")),
+        true => Err(Error::format(folder, "no parameters (.npz, .safetensors, .ckpt) in this folder")),
         false => Ok(files),
     }
 }

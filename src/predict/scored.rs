@@ -28,6 +28,8 @@ pub struct Scored {
     pub violating: Vec<bool>,
     /// The passes that were done.
     pub history: Vec<Cycle>,
+    /// How far distances are from what separation alone would give (supplement 1.3), where that was asked for, `[n_res]`.
+    pub distogram_confidence: Option<Vec<f64>>,
 }
 
 impl Scored {
@@ -60,6 +62,7 @@ impl Scored {
             violations,
             violating,
             history: raw.history.clone(),
+            distogram_confidence: None,
         })
     }
 

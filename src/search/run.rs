@@ -59,7 +59,11 @@ pub struct Outcome {
 pub fn read_queries(path: &Path) -> Result<Vec<Result<Query>>> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut queries = Vec::new();
-    for record in fasta::read(path)? {
+    for (record, refused) in fasta::read_each(path)? {
+        if let Some(error) = refused {
+            queries.push(Err(error));
+            continue;
+        }
         let wrong = |what: String| Err(Error::at_line(path, record.line, what));
         let id: String = record.id().chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
         let sequence = record.sequence.to_ascii_uppercase();
@@ -268,12 +272,13 @@ mod tests {
     fn one_bad_record_does_not_stop_the_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("q.fasta");
-        std::fs::write(&path, ">sp|P1|X some\nacd\n>b\nA-D\n>../x\nACD\n>SP|p1|x\nACD\n").unwrap();
+        std::fs::write(&path, ">sp|P1|X some\nacd\n>b\nA-D\n>../x\nACD\n>SP|p1|x\nACD\n>digit\nAC1\n>none\n").unwrap();
         let queries = read_queries(&path).unwrap();
         assert_eq!(queries[0].as_ref().unwrap(), &Query { id: "sp_P1_X".into(), sequence: "ACD".into() });
         let messages: Vec<String> = queries[1..].iter().map(|q| q.as_ref().unwrap_err().to_string()).collect();
         assert!(messages[0].ends_with("q.fasta:3: `b`: - in a sequence to search with"), "{messages:?}");
         assert!(messages[1].contains("q.fasta:5: `.._x` cannot be the name"), "{messages:?}");
         assert!(messages[2].contains("is the name of the record in line 1 as well"), "{messages:?}");
+        assert!(messages[3].contains("q.fasta:10: `1` cannot be part") && messages[4].contains("`none` has no sequence"), "{messages:?}");
     }
 }

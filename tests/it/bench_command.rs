@@ -31,6 +31,30 @@ fn both_directions_are_measured_against_the_adapter() {
 }
 
 #[test]
+fn passes_of_a_prediction_are_measured_over_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("bench.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anyfold"));
+    command.args(["bench", "predict", "--preset", "tiny", "--lengths", "64,32", "--max-msa", "8:8", "--json", json.to_str().unwrap()]);
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let rows = report["curve"]["rows"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|r| r["length"].as_u64().unwrap()).collect::<Vec<_>>(), [32, 64]);
+    for row in rows {
+        assert!(row["seconds"].as_f64().unwrap() > 0.0 && row["first"].as_f64().unwrap() > 0.0, "{row}");
+    }
+    // More residues take more of everything; operations over pairs grow faster than the length.
+    let of = |k: usize, name: &str| rows[k][name].as_f64().unwrap();
+    assert!(of(1, "peak_bytes") > of(0, "peak_bytes") && of(1, "flops") > 2.0 * of(0, "flops"), "{rows:?}");
+    let power = (of(1, "seconds") / of(0, "seconds")).log2();
+    assert!((report["curve"]["seconds_exponent"].as_f64().unwrap() - power).abs() < 1e-6);
+    assert!(report["curve"]["ended"].is_null());
+    let wrong = Command::new(env!("CARGO_BIN_EXE_anyfold")).args(["bench", "predict", "--lengths", "0"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
 fn bad_options_are_one_clear_line_and_status_2() {
     for (options, said) in [(["--filter", "nothing"], "no operation fits"), (["--storage", "f8"], "f32 or bf16")] {
         let out = bench(&options);

@@ -148,6 +148,37 @@ fn folders_are_scanned_damage_is_listed_and_changes_are_made_anew() {
 }
 
 #[test]
+fn clusters_are_read_from_lines_pairs_and_lists() {
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/goldens/data/files");
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = |name: &str, clusters: Option<&str>| {
+        let path = folder.path().join(name);
+        clusters.iter().for_each(|text| std::fs::write(&path, text).unwrap());
+        let out = folder.path().join(format!("{name}.set"));
+        let report = run(&files, &out, &Options { clusters: clusters.map(|_| path), ..Options::default() });
+        let named = Set::open(&out).unwrap().entries().iter().map(|e| (e.id.clone(), e.cluster.clone())).collect::<Vec<_>>();
+        (report.clustering, named)
+    };
+    let (clustering, named) = prepared("none", None);
+    // Both chains of 2RBG have one sequence.
+    assert!((clustering.by_sequence, clustering.clusters) == (3, 2) && named[0].1 == named[1].1, "{clustering:?} {named:?}");
+    assert_eq!(named.iter().map(|n| n.0.as_str()).collect::<Vec<_>>(), ["2rbg_A", "2rbg_B", "3zee_A"]);
+    // All members on a line, MMseqs2's pairs, and a list; case differs between programs.
+    for text in ["3ZEE_A 2RBG_A 2RBG_B 9xyz_B\n", "3ZEE_A\t3ZEE_A\n3ZEE_A\t2RBG_A\n3ZEE_A\t2rbg_b\n"] {
+        let (clustering, named) = prepared("lines", Some(text));
+        assert_eq!((clustering.clusters, clustering.by_sequence), (1, 0), "{text}");
+        assert!(named.iter().all(|n| n.1 == "3ZEE_A"), "{named:?}");
+    }
+    let list = r#"{"chains": [{"id": "3zee_A", "file": "x.cif", "chain_auth": "A", "cluster30": "own"}]}"#;
+    let (clustering, named) = prepared("list", Some(list));
+    assert_eq!((clustering.clusters, clustering.by_sequence, named[2].1.as_str()), (2, 2, "own"));
+    std::fs::write(folder.path().join("empty"), "\n").unwrap();
+    let options = Options { clusters: Some(folder.path().join("empty")), ..Options::default() };
+    let refused = prepare(&files, &folder.path().join("x"), &options, &|_, _| {}, &AtomicBool::new(false)).unwrap_err().to_string();
+    assert!(refused.contains("empty: no clusters"), "{refused}");
+}
+
+#[test]
 fn predictions_become_examples_by_their_confidence() {
     let Some(predictions) = shared("data/predictions") else { return };
     let out = tempfile::tempdir().unwrap();

@@ -161,6 +161,45 @@ fn a_failing_target_and_a_stop_leave_the_others_as_they_are() {
     assert_eq!((runs, outcomes.iter().filter(|o| o.state == State::Done).count()), (2, 2));
 }
 
+/// Two models and two seeds, stopped after the third prediction: the second start makes the fourth, and the bytes are those of one run.
+#[test]
+fn a_stop_among_seeds_loses_one_prediction_and_no_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("q.fasta");
+    std::fs::write(&input, ">q\nMKTAYIAKQRQISFVKSHFSRQ\n").unwrap();
+    let models = [model("model_1_ptm"), model("model_3")];
+    let whole = |out: &str| Options { seeds: vec![3, 5], tensors: true, ..options(folder.path().join(out)) };
+    assert_eq!(predict(std::slice::from_ref(&input), &single(), &models, &whole("whole")).unwrap().1, 4);
+
+    let stop = AtomicBool::new(false);
+    let mut runs = 0;
+    let mut presses = |inputs: Inputs, request: &Request| {
+        runs += 1;
+        stop.store(runs == 4, Ordering::Relaxed);
+        fake::network(inputs, request)
+    };
+    let stops = Options { stop: &stop, ..whole("stopped") };
+    let all = targets(std::slice::from_ref(&input), &single()).unwrap();
+    assert!(matches!(run(all, &models, &stops, &mut presses, &|_: Event| ()), Err(Error::Interrupted)));
+    assert!(!folder.path().join("stopped/q/ranked_0.pdb").exists());
+    assert_eq!(predict(std::slice::from_ref(&input), &single(), &models, &whole("stopped")).unwrap().1, 1);
+    let files = |out: &str| {
+        let out = folder.path().join(out);
+        let named = contents(&out).into_iter().map(|(p, b)| (p.strip_prefix(&out).unwrap().to_path_buf(), b));
+        named.filter(|(p, _)| !p.ends_with("timings.json")).collect::<BTreeMap<_, _>>()
+    };
+    let (first, second) = (files("whole"), files("stopped"));
+    assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
+    assert!(first.keys().all(|p| !p.to_string_lossy().contains("partial")));
+    first.iter().for_each(|(path, bytes)| assert!(second[path] == *bytes, "{} differs", path.display()));
+
+    // What another run left unfinished is not taken up.
+    let record = folder.path().join("stopped/q/prediction.json");
+    std::fs::write(&record, std::fs::read_to_string(&record).unwrap().replace("\"finished\": true", "\"finished\": false")).unwrap();
+    std::fs::write(folder.path().join("stopped/q/partial_model_1_ptm_pred_0.npz"), "damaged").unwrap();
+    assert_eq!(predict(&[input], &single(), &models, &whole("stopped")).unwrap().1, 4);
+}
+
 #[test]
 fn results_of_others_are_not_touched_unless_asked() {
     let folder = tempfile::tempdir().unwrap();

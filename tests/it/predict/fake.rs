@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyfold::data::features::FeatureConfig;
 use anyfold::error::Result;
-use anyfold::predict::batch::{Event, Options, Outcome, State, run};
+use anyfold::predict::batch::{Distograms, Event, Options, Outcome, State, run};
 use anyfold::predict::confidence::RankBy;
 use anyfold::predict::input::{Files, targets};
 use anyfold::predict::{Binned, Cycle, Inputs, Model, Raw, Request};
@@ -29,6 +29,7 @@ pub fn options(out: PathBuf) -> Options<'static> {
         overwrite: false,
         tensors: false,
         plots: false,
+        distograms: Distograms::Unused,
         templates: &|_, _| Ok(Vec::new()),
         stop: &GO_ON,
     }
@@ -73,7 +74,7 @@ pub fn network(inputs: Inputs, request: &Request) -> Result<Raw> {
         mask: vec![[0.0; 37]; n],
         plddt_logits: HostTensor::f32(&[n, 50], (0..n * 50).map(|k| logit(seed, k / 50, k % 50)).collect()),
         pae: None,
-        distogram: None,
+        distogram: request.distogram.then(|| distogram(n, &request.model.name)),
         representations: Default::default(),
         history,
     };
@@ -91,11 +92,18 @@ pub fn network(inputs: Inputs, request: &Request) -> Result<Raw> {
         raw.pae = Some(Binned { logits: HostTensor::f32(&[n, n, 64], logits), breaks });
     }
     if request.tensors {
-        let breaks = (0..63).map(|b| 2.3125 + 0.3125 * b as f32).collect();
-        raw.distogram = Some(Binned { logits: HostTensor::zeros(&[n, n, 64]), breaks });
+        raw.distogram = Some(distogram(n, &request.model.name));
         raw.representations.insert("representations/single".into(), HostTensor::zeros(&[n, 4]));
     }
     Ok(raw)
+}
+
+/// Says nothing of any pair, or, of models whose names begin with `sharp`, places the first half of the residues exactly.
+fn distogram(n: usize, model: &str) -> Binned {
+    let breaks = (0..63).map(|b| 2.3125 + 0.3125 * b as f32).collect();
+    let sharp = |k: usize| model.starts_with("sharp") && k / n < n / 2 && k % n < n / 2;
+    let logits = (0..n * n * 64).map(|k| if sharp(k / 64) && k % 64 == (k / 64) % 60 { 12.0 } else { 0.0 }).collect();
+    Binned { logits: HostTensor::f32(&[n, n, 64], logits), breaks }
 }
 
 /// Peaks at a bin that depends on the residue.

@@ -2,6 +2,7 @@
 
 mod batch;
 mod command;
+mod distillation;
 mod fake;
 mod files;
 mod inputs;

@@ -1,5 +1,6 @@
 //! The real network behind the command: against AlphaFold's own code, against itself, and from a sequence to files.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use anyfold::io::npz;
 use anyfold::model::config::Config as Sizes;
 use anyfold::model::network::Network;
 use anyfold::model::presets::preset;
-use anyfold::predict::batch::{self, run};
+use anyfold::predict::batch::{self, Event, run};
 use anyfold::predict::input::{Files, targets};
 use anyfold::predict::network;
 use anyfold::predict::weights::Weights;
@@ -116,8 +117,16 @@ fn golden(case: &str, params: impl Fn(&Golden, &Sizes) -> BTreeMap<String, HostT
     let (gpu, cache) = (Gpu::open(&Choice::default()).unwrap(), Cache::default());
     let mut network = network::open(&gpu, &cache, DType::F32, BTreeMap::from([("golden".into(), weights)]));
     let found = targets(&[at("features.npz")], &Files::default()).unwrap();
-    let outcomes = run(found, &[model], &options, &mut *network, &|_| ()).unwrap();
+    let notes = RefCell::new(Vec::new());
+    let watch = |event: Event| {
+        if let Event::Note(said) = event {
+            notes.borrow_mut().push(said.to_owned());
+        }
+    };
+    let outcomes = run(found, &[model], &options, &mut *network, &watch).unwrap();
     assert_eq!(outcomes[0].state, batch::State::Done);
+    let [estimate] = &notes.take()[..] else { panic!("one plan is estimated once") };
+    assert!(estimate.contains("GiB of device memory") && estimate.contains("about"), "{estimate}");
 
     let made = npz::read(at("out/features/result_golden_pred_0.npz")).unwrap();
     let (padded, n) = (features["aatype"].shape[1], outcomes[0].n_res);
@@ -134,6 +143,7 @@ fn golden(case: &str, params: impl Fn(&Golden, &Sizes) -> BTreeMap<String, HostT
             (found, reference) = (masked(&found, &rows), masked(&reference, &rows));
         }
         let wrong = error(&found, &reference);
+        println!("{case}: {name} is off by {wrong:.1e} of its largest value, {tolerance:.0e} allowed");
         assert!(wrong < tolerance, "{case}: {name} is off by {wrong:.1e} of its largest value");
         compared += 1;
     }
@@ -250,9 +260,47 @@ fn a_checkpoint_predicts_with_its_averaged_parameters() {
     };
     let (first, second) = (atoms("params_tiny.npz"), atoms("step-00000007.ckpt"));
     assert!(first.len() > 100 && first == second);
+    // Of a run's folder the best checkpoint counts, not the newest; a folder of models is all of them.
+    let folder = Path::new(&root).join("run/checkpoints");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (step, score) in [(7, 0.5), (9, 0.2)] {
+        let state = State { step, score: Some(score), ..state.clone() };
+        write(&folder.join(format!("step-{step:08}.ckpt")), &state, &[("ema", &average)]).unwrap();
+    }
+    for (params, labels) in [
+        ("run", &["step-00000007_pred_0"][..]),
+        ("run/checkpoints", &["step-00000007_pred_0"]),
+        ("", &["step-00000007_pred_0", "tiny_pred_0"]),
+    ] {
+        let out = format!("{root}/of-{}", params.replace('/', "-"));
+        let line = format!("{root}/q.a3m --out {out} --params {root}/{params} --recycles 0 --max-msa 12:8 --no-plots");
+        assert_eq!(command(&line).unwrap(), 0);
+        let ranking: Value = serde_json::from_slice(&std::fs::read(format!("{out}/q/ranking_debug.json")).unwrap()).unwrap();
+        let mut order: Vec<&str> = ranking["order"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
+        order.sort_unstable();
+        assert_eq!(order, labels);
+    }
     write(&path, &State { layout: 1, ..state }, &[("ema", &average)]).unwrap();
     let wrong = command(&format!("{root}/q.a3m --out {root}/o --params {}", path.display())).unwrap_err().to_string();
     assert!(wrong.contains("another version of this program"), "{wrong}");
+}
+
+#[test]
+fn a_sequence_that_does_not_fit_is_refused_with_the_length_that_would() {
+    let (_folder, root) = bench();
+    std::fs::write(format!("{root}/long.fasta"), format!(">short\nMKTAYIAKQR\n>long\n{}\n", "ACDEFGHIKLMNPQRSTVWY".repeat(2000))).unwrap();
+    let line = format!(
+        "{root}/long.fasta --single-sequence --out {root}/out --params {root}/params_tiny.npz --recycles 0 --max-msa 4:4 --no-plots --json {root}/o.json"
+    );
+    assert_eq!(command(&line).unwrap(), 1);
+    let outcomes: Value = serde_json::from_slice(&std::fs::read(format!("{root}/o.json")).unwrap()).unwrap();
+    let state = |k: usize| &outcomes["targets"][k]["state"];
+    assert_eq!((state(0), &outcomes["targets"][1]["name"]), (&Value::from("done"), &Value::from("long")));
+    let why = state(1)["failed"].as_str().unwrap();
+    assert!(why.contains("40000 residues") && why.contains("residues would fit") && why.contains("--max-msa"), "{why}");
+    let length: usize = why.split(" residues would fit").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!((32..40_000).contains(&length), "{why}");
+    assert!(!Path::new(&root).join("out/long/ranked_0.pdb").exists());
 }
 
 #[test]

@@ -81,6 +81,21 @@ fn biopython_gemmi_and_modelcif_read_every_structure() {
     assert!(read.status.success() && said.contains("4 ranks read"), "{said}{}", String::from_utf8_lossy(&read.stderr));
 }
 
+/// Set `ANYFOLD_DICTIONARIES` to the wwPDB's `mmcif_pdbx` and ModelCIF's `mmcif_ma_ext` dictionaries, with a colon between the files.
+#[test]
+fn modelcif_holds_against_its_dictionaries() {
+    let Some(dictionaries) = std::env::var_os("ANYFOLD_DICTIONARIES") else {
+        return left_out("ANYFOLD_DICTIONARIES names no dictionary: ModelCIF files were not held against one");
+    };
+    let python = std::env::var("ANYFOLD_PYTHON").unwrap_or_else(|_| "python3".into());
+    let folder = tempfile::tempdir().unwrap();
+    let out = xylanase(folder.path());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/validate_modelcif.py");
+    let held = Command::new(&python).arg(script).arg(&out).args(std::env::split_paths(&dictionaries)).output().unwrap();
+    let said = String::from_utf8_lossy(&held.stdout);
+    assert!(held.status.success() && said.contains("4 files hold"), "{said}{}", String::from_utf8_lossy(&held.stderr));
+}
+
 /// The browser's own view of the page after its script ran. `ANYFOLD_SCREENSHOT` names a PNG file to keep a picture in.
 #[test]
 fn a_browser_runs_the_page_and_the_header_stays_text() {
