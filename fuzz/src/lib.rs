@@ -69,5 +69,9 @@ pub fn within<T>(data: &[u8], factor: usize, parse: impl FnOnce() -> T) {
     let made = parse();
     let taken = HELD.with(|held| held.get()[1] - before) as usize;
     drop(made);
-    assert!(taken <= BASE + factor * data.len(), "{taken} bytes were held for an input of {}: more than 1 MiB and {factor} a byte", data.len());
+    assert!(
+        taken <= BASE + factor * data.len(),
+        "{taken} bytes were held for an input of {}: more than 1 MiB and {factor} a byte",
+        data.len()
+    );
 }
