@@ -3,6 +3,7 @@
 //! Strict where data would be lost, tolerant where real files are merely odd. Knows nothing of features or networks.
 
 pub mod a3m;
+pub mod archive;
 pub mod atoms;
 pub mod cif;
 pub mod fasta;

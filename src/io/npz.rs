@@ -1,7 +1,7 @@
 //! NumPy archives: named arrays in one zip, as AlphaFold and its descendants keep features.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::Path;
 
 use npyz::{DType, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder};
@@ -9,11 +9,12 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::error::{Error, Result};
+use crate::io::archive::Archive as Packed;
 use crate::io::text;
 use crate::tensor::{Data, HostTensor};
 
-/// Bytes that deflate packs into one, at most.
-const MOST_PACKED: u64 = 1032;
+/// Longest header of an array; numpy's own limit.
+const LONGEST_HEADER: usize = 10_000;
 /// Entries beyond this many bytes need the archive's 64-bit form; some room is left for their headers.
 const LARGE: usize = 0xf000_0000;
 
@@ -85,19 +86,12 @@ pub fn read(path: impl AsRef<Path>) -> Result<BTreeMap<String, HostTensor>> {
 
 /// [`read`] on bytes already in memory; `path` is for messages.
 pub fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, HostTensor>> {
-    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| Error::format(path, format!("no npz archive: {e}")))?;
+    let mut archive = Packed::new(bytes).map_err(|what| Error::format(path, format!("no npz archive: {what}")))?;
     let mut tensors = BTreeMap::new();
-    // Entries that share their packed bytes would unpack to the square of the file's size.
-    let mut room = (bytes.len() as u64).saturating_mul(MOST_PACKED).saturating_add(1 << 16);
-    for i in 0..archive.len() {
-        let mut entry = archive.by_index(i).map_err(|e| Error::format(path, format!("entry {}: {e}", i + 1)))?;
-        let Some(name) = npyz::npz::array_name_from_file_name(entry.name()).map(str::to_owned) else { continue };
+    for i in 0..archive.entries.len() {
+        let Some(name) = npyz::npz::array_name_from_file_name(&archive.entries[i].name).map(str::to_owned) else { continue };
         let wrong = |what: String| Error::format(path, format!("array `{name}`: {what}"));
-        let mut content = Vec::with_capacity(entry.size().min(room) as usize);
-        (&mut entry).take(room + 1).read_to_end(&mut content).map_err(|e| wrong(e.to_string()))?;
-        room = room
-            .checked_sub(content.len() as u64)
-            .ok_or_else(|| wrong("the archive unpacks to more than its bytes can hold: its entries overlap".into()))?;
+        let content = archive.unpack(i).map_err(wrong)?;
         if let Some(tensor) = array(&content).map_err(wrong)? {
             tensors.insert(name, tensor);
         }
@@ -108,6 +102,15 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, HostTensor>> 
 /// One `.npy` file; `None` when it holds no numbers.
 fn array(content: &[u8]) -> Result<Option<HostTensor>, String> {
     let mut rest = content;
+    // A header's length is taken on trust by who reads it.
+    let length = match content {
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, a, b, ..] => usize::from(u16::from_le_bytes([*a, *b])),
+        [0x93, b'N', b'U', b'M', b'P', b'Y', _, _, a, b, c, d, ..] => u32::from_le_bytes([*a, *b, *c, *d]) as usize,
+        _ => return Err("no numpy array".into()),
+    };
+    if length > LONGEST_HEADER {
+        return Err(format!("a header of {length} bytes; {LONGEST_HEADER} are the most"));
+    }
     let header = npyz::NpyHeader::from_reader(&mut rest).map_err(|e| e.to_string())?;
     let DType::Plain(kind) = header.dtype() else { return Ok(None) };
     if matches!(kind.type_char(), TypeChar::Object | TypeChar::ByteStr | TypeChar::UnicodeStr) {

@@ -73,7 +73,7 @@ fn parse(mut all: BTreeMap<String, HostTensor>, n: usize) -> Option<(Raw, Option
     let integers = |name: &str| all.get(name).and_then(|t| if let Data::I32(v) = &t.data { Some(v.as_slice()) } else { None });
     let history = doubles(integers("history")?);
     let confidence = integers("confidence").map(|bits| doubles(bits).into_iter().flatten().collect::<Vec<f64>>());
-    if history.len() % 3 != 0 || confidence.as_ref().is_some_and(|c| c.len() != n) {
+    if !history.len().is_multiple_of(3) || confidence.as_ref().is_some_and(|c| c.len() != n) {
         return None;
     }
     let xyz = positions.as_f32().as_chunks::<3>().0;
