@@ -6,6 +6,7 @@
 pub mod cases;
 pub mod predict;
 pub mod rates;
+pub mod step;
 
 use std::ops::Range;
 use std::time::Instant;

@@ -22,6 +22,8 @@ pub enum Bench {
     Ops(Ops),
     /// A prediction's passes over length: seconds, device memory, and how they grow.
     Predict(Predict),
+    /// A whole training step on an example that is made up: time, memory, work, and which operations take it.
+    Step(super::bench_step::Step),
 }
 
 /// Measure operations.
@@ -81,6 +83,7 @@ pub fn run(command: &Bench) -> Result<u8> {
     match command {
         Bench::Ops(args) => ops(args),
         Bench::Predict(args) => predict(args),
+        Bench::Step(args) => super::bench_step::run(args),
     }
 }
 

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use crate::data::features::FeatureConfig;
 use crate::error::{Error, Result};
-use crate::model::network::Network;
 use crate::predict::weights::Weights;
 use crate::train::checkpoint;
 use crate::train::config::Config;
@@ -48,17 +47,6 @@ pub fn described(path: &Path) -> Result<(String, FeatureConfig)> {
 
 /// The averaged parameters.
 pub fn weights(path: &Path) -> Result<Weights> {
-    let found = checkpoint::read(path)?;
-    let config = found.config()?;
-    let mut sizes = config.sizes()?;
-    if config.data.templates == 0 {
-        // A model that was trained without templates has no parameters for them.
-        sizes.template = None;
-    }
-    let params = Network::parameters(&sizes);
-    if checkpoint::layout(&params) != found.state.layout {
-        return Err(Error::format(path, "its parameters lie in another order: it was written by another version of this program"));
-    }
-    let official = params.unpack(found.arena("ema", params.len())?);
+    let (sizes, official) = checkpoint::read(path)?.parameters(path, true)?;
     Weights::new(sizes, official).map_err(|e| Error::format(path, e.to_string()))
 }

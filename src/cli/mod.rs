@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 pub mod bench;
+mod bench_step;
 mod checkpoint;
 pub mod data;
 pub mod devices;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::io::text;
 use crate::model::network::Network;
 use crate::model::parameters::{self, Differences, Shapes};
 use crate::model::presets::preset;
+use crate::train::checkpoint;
 
 /// Look into, make and convert files of parameters.
 #[derive(Debug, Subcommand)]
@@ -51,8 +52,14 @@ pub struct Init {
 /// Rewrite a file in the form that the new name asks for.
 #[derive(Debug, Args)]
 pub struct Convert {
-    /// What to read.
+    /// What to read: .npz, .safetensors, or a training run's checkpoint (.ckpt).
     input: PathBuf,
+    /// Of a checkpoint, the averaged parameters, which are the ones to predict with; so it is when nothing is said.
+    #[arg(long, conflicts_with = "raw")]
+    ema: bool,
+    /// Of a checkpoint, the parameters as the optimiser left them.
+    #[arg(long)]
+    raw: bool,
     /// What to write.
     output: PathBuf,
 }
@@ -62,13 +69,22 @@ pub fn run(command: &Params) -> Result<u8> {
     match command {
         Params::Show(args) => show(args),
         Params::Init(args) => init(args),
-        Params::Convert(args) => {
-            let tensors = parameters::read(&args.input)?;
-            parameters::write(&args.output, &tensors)?;
-            println!("{}: {} parameters", args.output.display(), tensors.len());
-            Ok(0)
-        }
+        Params::Convert(args) => convert(args),
     }
+}
+
+fn convert(args: &Convert) -> Result<u8> {
+    let tensors = match (super::checkpoint::is(&args.input), args.raw || args.ema) {
+        (true, _) => checkpoint::read(&args.input)?.parameters(&args.input, !args.raw)?.1,
+        (false, false) => parameters::read(&args.input)?,
+        (false, true) => {
+            let input = args.input.display();
+            return Err(Error::Config(format!("--raw and --ema choose between a checkpoint's parameters, and {input} is no .ckpt file")));
+        }
+    };
+    parameters::write(&args.output, &tensors)?;
+    println!("{}: {} parameters", args.output.display(), tensors.len());
+    Ok(0)
 }
 
 fn count(shapes: &Shapes) -> usize {

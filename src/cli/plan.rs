@@ -44,7 +44,7 @@ pub struct Plan {
     /// How activations are stored.
     #[arg(long, value_enum, default_value = "f32")]
     storage: Storage,
-    /// Blocks of a stack that keep one set of inputs together: more of them take less memory and compute more again.
+    /// Blocks of a stack that keep one set of inputs together: more of them take less memory and compute more again. 0 keeps everything.
     #[arg(long, value_name = "N")]
     group: Option<usize>,
     /// Compute the modules of a block again one by one.
@@ -111,9 +111,6 @@ pub fn run(args: &Plan) -> Result<u8> {
     let target = target(args)?;
     let storage = if args.storage == Storage::F32 { DType::F32 } else { DType::Bf16 };
     let saving = Saving { group: args.group.unwrap_or(Saving::default().group), modules: args.modules };
-    if saving.group == 0 {
-        return Err(Error::Config("--group 0: expected 1 or more".into()));
-    }
     let shape = Shape { extents: Extents { n_res: args.crop, n_clust: args.msa, n_extra: args.extra, n_templ }, storage, saving };
     let plan = |shape: Shape| {
         let recorded = match args.predict {

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::gpu::device::Choice;
 use crate::io::text;
-use crate::train::checkpoint::Folder;
+use crate::model::network::Network;
+use crate::train::checkpoint::{self, Folder};
 use crate::train::config::Config;
 use crate::train::run::{self, Start};
 
@@ -68,7 +69,7 @@ pub fn run(args: &Train) -> Result<u8> {
     let there = Folder::open(&args.out.join("checkpoints"), config.run.keep)?;
     let from = match (args.resume, there.latest()?) {
         (true, Some((path, found))) => {
-            config.check_resumes(&found.config()?)?;
+            found.check(&path, &config, checkpoint::layout(&Network::parameters(&config.trained()?)))?;
             eprintln!("going on from {}, step {}", path.display(), found.state.step);
             Some(found)
         }
@@ -80,6 +81,13 @@ pub fn run(args: &Train) -> Result<u8> {
     };
     config.write(&args.out.join("config.toml"))?;
     let gpu = Gpu::open(&Choice { adapter: args.adapter.clone(), ..Choice::default() })?;
+    if let Some(what) = from.as_ref().and_then(|found| found.other_kernels(&gpu.traits)) {
+        eprintln!(
+            "warning: the checkpoint was written with other kernels than {} uses ({what}): the run goes on, but its numbers will differ in \
+             their last bits from those of a run that was not interrupted",
+            gpu.info.name
+        );
+    }
     let stop = super::stop::flag();
     let ended = run::run(&gpu, &Start { config: &config, folder: &args.out, from, stop: &stop })?;
     let score = ended.score.map(|s| format!(", lDDT-Cα {s:.3}")).unwrap_or_default();

@@ -64,6 +64,8 @@ pub struct Gpu {
     pub checked: bool,
     /// Alignment of storage and uniform offsets in bytes.
     pub align: u64,
+    /// Bytes of the adapter's own memory, where the driver tells.
+    pub memory: Option<u64>,
     lost: Arc<Mutex<Option<String>>>,
 }
 
@@ -242,7 +244,7 @@ impl Gpu {
         });
         device.on_uncaptured_error(Arc::new(move |error| note(&on_error, error.to_string())));
         let (traits, align) = traits_of(&info, &limits, features, choice)?;
-        Ok(Self { device, queue, info, traits, checked: choice.checked, align, lost })
+        Ok(Self { device, queue, info, traits, checked: choice.checked, align, memory: memory_of(adapter), lost })
     }
 
     /// The first failure that the device reported, as an error.
@@ -257,6 +259,11 @@ impl Gpu {
                 Err(Error::Device(format!("{}: {what}; `anyfold verify` tells whether the driver computes correctly", self.info.name)))
             }
         }
+    }
+
+    /// Bytes that the allocator holds on the device, where it tells.
+    pub fn allocated(&self) -> Option<u64> {
+        self.device.generate_allocator_report().map(|report| report.total_reserved_bytes)
     }
 
     /// Waits for all submitted work.

@@ -13,6 +13,8 @@ use crate::gpu::{Gpu, Root, View};
 
 /// Most workgroups in one dimension of a dispatch.
 const MAX_GROUPS: usize = 65_535;
+/// Steps that are stamped with one set of queries: WebGPU allows 4096 queries.
+const STAMPED: usize = 2048;
 /// Bytes of the window block: grid and sixteen bases.
 const WINDOW_BYTES: usize = 80;
 
@@ -160,6 +162,67 @@ impl Program {
             gpu.queue.submit([encoder.finish()]);
         }
         gpu.check()
+    }
+}
+
+impl Program {
+    /// Runs the commands in `range` with every dispatch in a pass of its own, and gives the seconds of each command by the adapter's clock,
+    /// 0 for clears; `None` where the adapter has no such clock.
+    pub fn stamped(&self, gpu: &Gpu, arenas: &[wgpu::Buffer], range: Range<usize>) -> Result<Option<Vec<f64>>> {
+        if !gpu.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return Ok(None);
+        }
+        let mut seconds = vec![0.0; range.len()];
+        let end = self.commands.partition_point(|&c| c < range.end);
+        let mut next = self.commands.partition_point(|&c| c < range.start);
+        while next < end {
+            let mut last = next;
+            let mut spent = 0.0;
+            while last < end && last - next < STAMPED && spent < 0.1 {
+                (spent, last) = (spent + self.seconds[last], last + 1);
+            }
+            for (step, took) in (next..last).zip(self.stamps(gpu, arenas, next..last)?) {
+                seconds[self.commands[step] - range.start] += took;
+            }
+            next = last;
+        }
+        Ok(Some(seconds))
+    }
+
+    /// Seconds of some steps.
+    fn stamps(&self, gpu: &Gpu, arenas: &[wgpu::Buffer], steps: Range<usize>) -> Result<Vec<f64>> {
+        let count = 2 * steps.len() as u32;
+        let set = gpu.device.create_query_set(&wgpu::QuerySetDescriptor { label: Some("stamps"), ty: wgpu::QueryType::Timestamp, count });
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let size = u64::from(count) * 8;
+        let resolved = gpu.device.create_buffer(&wgpu::BufferDescriptor { label: Some("stamps"), size, usage, mapped_at_creation: false });
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        for (i, step) in (0..).zip(&self.steps[steps.clone()]) {
+            let timestamp_writes = wgpu::ComputePassTimestampWrites {
+                query_set: &set,
+                beginning_of_pass_write_index: Some(2 * i),
+                end_of_pass_write_index: Some(2 * i + 1),
+            };
+            if let Step::Clear { arena, offset, bytes } = step {
+                encoder.clear_buffer(&arenas[*arena], *offset, Some(*bytes));
+            }
+            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(timestamp_writes) };
+            let mut pass = encoder.begin_compute_pass(&descriptor);
+            if let Step::Piece(piece) = step {
+                pass.set_pipeline(&piece.pipeline.pipeline);
+                pass.set_bind_group(0, &piece.group, &[]);
+                pass.dispatch_workgroups(piece.groups[0], piece.groups[1], piece.groups[2]);
+            }
+        }
+        encoder.resolve_query_set(&set, 0..count, &resolved, 0);
+        gpu.queue.submit([encoder.finish()]);
+        let stamps: Vec<u64> = bytemuck::pod_collect_to_vec(&gpu.read(&resolved, 0, size)?);
+        let period = f64::from(gpu.queue.get_timestamp_period()) * 1e-9;
+        let took = |(step, pair): (usize, &[u64])| match &self.steps[step] {
+            Step::Clear { .. } => 0.0,
+            Step::Piece(_) => pair[1].saturating_sub(pair[0]) as f64 * period,
+        };
+        Ok(steps.zip(stamps.chunks_exact(2)).map(took).collect())
     }
 }
 

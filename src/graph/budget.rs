@@ -106,7 +106,8 @@ fn scope(label: &str) -> String {
     if label.ends_with(" backward") { format!("{first} backward") } else { first.to_owned() }
 }
 
-fn work(recorded: &Recorded, traits: &Traits, align: u64, placed: &Placed) -> Result<Work> {
+/// The work of a command.
+pub(super) fn work(recorded: &Recorded, traits: &Traits, align: u64, placed: &Placed) -> Result<Work> {
     Ok(match &recorded.command {
         Command::Clear(view) => Work { flops: 0.0, bytes: (view.len() * view.dtype.size()) as f64, dispatches: 1.0 },
         Command::Launch(launch) => {

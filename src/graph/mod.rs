@@ -4,6 +4,7 @@
 
 pub mod backward;
 pub mod budget;
+pub mod finite;
 pub mod inspect;
 pub mod lists;
 pub mod plan;
@@ -107,7 +108,7 @@ pub(crate) struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Saving {
     /// Blocks of a stack that together keep one set of inputs for the reverse sweep: the next smaller one each block of the group, while the
-    /// sweep goes through it.
+    /// sweep goes through it. With 0, every block keeps all that it made.
     pub group: usize,
     /// Whether the modules of a block are computed again one by one.
     pub modules: bool,
@@ -326,7 +327,6 @@ impl Graph {
 
     /// States how much is computed again in what is recorded from here on.
     pub fn save(&self, saving: Saving) {
-        assert!(saving.group > 0, "groups of no block");
         self.inner.borrow_mut().saving = saving;
     }
 
@@ -347,6 +347,9 @@ impl Graph {
     /// Records a stack of `n` blocks, each a segment that works on what the one before it gave; see [`Saving`].
     pub fn blocks<S>(&self, n: usize, mut state: S, block: impl Fn(S, usize) -> S) -> S {
         let group = self.inner.borrow().saving.group;
+        if group == 0 {
+            return (0..n).fold(state, block);
+        }
         for first in (0..n).step_by(group) {
             let some = first..(first + group).min(n);
             let one = |state, i| self.recompute(|| block(state, i));

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Instant;
 
 use crate::error::Result;
 use crate::gpu::program::{Cache, Placed, Program, bytes_of};
 use crate::gpu::recorder::{Command, Recorded};
 use crate::gpu::view::padded;
 use crate::gpu::{Gpu, Root, View};
+use crate::graph::budget::{Work, work};
 use crate::graph::lists::{List, Lists};
 use crate::graph::plan::Plan;
 use crate::graph::{Graph, Lowered};
@@ -22,15 +24,15 @@ pub struct Session<'a> {
     gpu: &'a Gpu,
     /// The memory plan.
     pub plan: Plan,
-    program: Program,
-    arenas: Vec<wgpu::Buffer>,
-    placed: Placed,
+    pub(super) program: Program,
+    pub(super) arenas: Vec<wgpu::Buffer>,
+    pub(super) placed: Placed,
     lists: Vec<List>,
     inputs: BTreeMap<String, View>,
-    params: BTreeMap<String, View>,
+    pub(super) params: BTreeMap<String, View>,
     outputs: BTreeMap<String, View>,
     param_root: Root,
-    grads: Root,
+    pub(super) grads: Root,
     pub(crate) lowered: Lowered,
 }
 
@@ -119,8 +121,42 @@ impl<'a> Session<'a> {
 
     /// Runs one list once.
     pub fn replay_list(&self, name: &str) -> Result<()> {
-        let list = self.lists.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("no command list `{name}`"));
-        self.program.run(self.gpu, &self.arenas, list.commands.clone())
+        self.program.run(self.gpu, &self.arenas, self.list(name))
+    }
+
+    /// The commands of a list.
+    pub fn list(&self, name: &str) -> Range<usize> {
+        self.lists.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("no command list `{name}`")).commands.clone()
+    }
+
+    /// What a command is part of: its scope and operation.
+    pub fn label(&self, command: usize) -> &str {
+        &self.lowered.labels[self.lowered.commands[command].node]
+    }
+
+    /// The work of some of the commands.
+    pub fn work(&self, commands: Range<usize>) -> Result<Work> {
+        let mut all = Work::default();
+        for recorded in &self.lowered.commands[commands] {
+            all.add(&work(recorded, &self.gpu.traits, self.gpu.align, &self.placed)?, 1.0);
+        }
+        Ok(all)
+    }
+
+    /// Runs some of the commands once and gives the seconds of each by the adapter's clock, 0 for clears; `None` where it has none.
+    pub fn stamped(&self, commands: Range<usize>) -> Result<Option<Vec<f64>>> {
+        self.program.stamped(self.gpu, &self.arenas, commands)
+    }
+
+    /// Runs some of the commands once, each by itself, and gives the seconds until it was done.
+    pub fn waited(&self, commands: Range<usize>) -> Result<Vec<f64>> {
+        let one = |at: usize| {
+            let start = Instant::now();
+            self.replay_commands(at..at + 1)?;
+            self.gpu.wait()?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        commands.map(one).collect()
     }
 
     /// Runs some of the commands once.
@@ -153,6 +189,13 @@ impl<'a> Session<'a> {
         let Some(&(arena, start)) = self.placed.get(&view.root) else { return };
         let range = bytes_of(view);
         self.gpu.clear(&[(&self.arenas[arena], start + range.start, range.end - range.start)]);
+    }
+
+    /// Fills a piece of memory with zeros.
+    pub(super) fn clear_root(&self, root: Root) {
+        if let Some(place) = self.plan.places.get(&root) {
+            self.gpu.clear(&[(&self.arenas[place.arena], place.offset, place.bytes)]);
+        }
     }
 
     /// Writes the parameter `name`.
@@ -218,7 +261,7 @@ impl<'a> Session<'a> {
         self.gpu.queue.write_buffer(&self.arenas[arena], start + bytes_of(view).start, &bytes);
     }
 
-    fn bytes(&self, views: &[&View]) -> Result<Vec<Vec<u8>>> {
+    pub(super) fn bytes(&self, views: &[&View]) -> Result<Vec<Vec<u8>>> {
         let part = |view: &&View| {
             let (arena, start) = self.placed[&view.root];
             let range = bytes_of(view);
@@ -251,7 +294,7 @@ fn encode(bytes: &mut Vec<u8>, x: f32, dtype: DType) {
     }
 }
 
-fn decode(bytes: &[u8], dtype: DType) -> Vec<f32> {
+pub(super) fn decode(bytes: &[u8], dtype: DType) -> Vec<f32> {
     match dtype {
         DType::F32 => bytemuck::pod_collect_to_vec(bytes),
         DType::I32 => bytemuck::pod_collect_to_vec::<u8, i32>(bytes).iter().map(|&x| x as f32).collect(),

@@ -20,6 +20,9 @@ use super::sampler::SamplerState;
 use crate::error::{Error, Result};
 use crate::gpu::recorder::Traits;
 use crate::io::text;
+use crate::model::config::Config as Sizes;
+use crate::model::network::Network;
+use crate::model::parameters::Tensors;
 use crate::nn::params::Params;
 
 const MAGIC: &[u8; 8] = b"anyfold\n";
@@ -201,6 +204,36 @@ impl Checkpoint {
         }
     }
 
+    /// The network that the run trains, and its parameters by AlphaFold's names: averaged, or as they are.
+    pub fn parameters(&self, path: &Path, averaged: bool) -> Result<(Sizes, Tensors)> {
+        let sizes = self.config()?.trained()?;
+        let params = Network::parameters(&sizes);
+        self.check_layout(path, layout(&params))?;
+        let tensors = params.unpack(self.arena(if averaged { "ema" } else { "parameters" }, params.len())?);
+        Ok((sizes, tensors))
+    }
+
+    fn check_layout(&self, path: &Path, layout: u32) -> Result<()> {
+        match layout == self.state.layout {
+            true => Ok(()),
+            false => Err(Error::format(path, "its parameters lie in another order: it was written by another version of this program")),
+        }
+    }
+
+    /// What of the kernels that ran differs from those of an adapter, in words.
+    pub fn other_kernels(&self, now: &Traits) -> Option<String> {
+        let tree = |t: &Traits| serde_json::to_value(t).expect("traits are JSON");
+        let (then, now) = (tree(&self.state.kernels), tree(now));
+        let of = |(name, was): (&String, &serde_json::Value)| {
+            let is = &now[name];
+            // How large bindings and buffers may be decides where work is cut, and no bit.
+            let decides = was != is && !["max_binding", "max_buffer"].contains(&name.as_str());
+            decides.then(|| format!("`{name}` was {was} and is {is}"))
+        };
+        let all: Vec<String> = then.as_object().into_iter().flatten().filter_map(of).collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    }
+
     /// Refuses a checkpoint of another configuration or of another layout of parameters.
     pub fn check(&self, path: &Path, config: &Config, layout: u32) -> Result<()> {
         let then = self.config()?;
@@ -214,10 +247,7 @@ impl Checkpoint {
             ));
         }
         config.check_resumes(&then).map_err(|e| Error::format(path, e.to_string()))?;
-        if layout != self.state.layout {
-            return Err(Error::format(path, "its parameters lie in another order: it was written by another version of this program"));
-        }
-        Ok(())
+        self.check_layout(path, layout)
     }
 }
 

@@ -197,9 +197,9 @@ pub struct Run {
 pub struct Device {
     /// Storage of activations: `f32` or `bf16`.
     pub storage: DType,
-    /// Whether each block's activations are computed again in the backward pass.
+    /// Whether activations may be computed again in the backward pass, as much as memory asks for; it changes no bit.
     pub recompute: bool,
-    /// Memory to stay within, GiB; 0 for what the adapter has.
+    /// Memory that a step may take, GiB; 0 for most of what the adapter has.
     pub memory_gib: f64,
 }
 
@@ -322,6 +322,12 @@ impl Config {
         tree.try_into().map_err(|e: toml::de::Error| wrong(e.message().to_owned()))
     }
 
+    /// The network as this run trains it: without parameters for templates where there are none.
+    pub fn trained(&self) -> Result<crate::model::config::Config> {
+        let sizes = self.sizes()?;
+        Ok(crate::model::config::Config { template: sizes.template.filter(|_| self.data.templates > 0), ..sizes })
+    }
+
     /// How training examples are made.
     pub fn features(&self) -> FeatureConfig {
         let (d, m) = (&self.data, &self.data.masking);
@@ -416,12 +422,15 @@ impl Config {
     }
 
     /// Refuses to go on with a run of another configuration: everything that decides its bits must be the same. Its length, its
-    /// checkpoints and its threads may change.
+    /// checkpoints, its threads and its memory may change.
     pub fn check_resumes(&self, before: &Config) -> Result<()> {
         let tree = |c: &Config| toml::Value::try_from(c).expect("a configuration is TOML");
+        // What memory a device has decides no bit.
+        let portable = |c: &Config| Config { device: Device { storage: c.device.storage, ..self.device.clone() }, ..c.clone() };
+        let then = tree(&portable(before));
         let free = ["run", "start", "preset"];
         for (key, new) in tree(self).as_table().expect("a table").iter().filter(|(k, _)| !free.contains(&k.as_str())) {
-            if let Some((field, new, old)) = difference(key, new, tree(before).get(key)) {
+            if let Some((field, new, old)) = difference(key, new, then.get(key)) {
                 return Err(Error::Config(format!(
                     "`{field}` is {new} and was {old} in the checkpoint: a resumed run keeps its configuration; to go on with another one, \
                      begin a new run with `start.from` naming the checkpoint"

@@ -6,6 +6,7 @@ pub mod chart;
 pub mod checkpoint;
 pub mod config;
 pub mod events;
+pub mod fit;
 pub mod labels;
 pub mod lists;
 pub mod log;
@@ -17,6 +18,7 @@ pub mod sampler;
 pub mod schedule;
 pub mod settings;
 pub mod step;
+pub mod validation;
 
 /// A run's resolved configuration, within its folder.
 pub const CONFIG: &str = "config.toml";

@@ -6,31 +6,25 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use glam::DVec3;
-
 use crate::data::features::{FeatureConfig, Features};
-use crate::data::loader::prepare_chain;
 use crate::data::policy::Mix;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::gpu::program::Cache;
 use crate::model::features::Extents;
 use crate::model::parameters;
-use crate::protein::letters::slot37::CA;
-use crate::protein::metrics::lddt::alphafold_lddt;
-use crate::protein::metrics::superpose::rmsd;
-use crate::protein::metrics::{drmsd, tm};
+use crate::protein::Positions37;
+use crate::train::VALIDATION;
 use crate::train::checkpoint::{self, Checkpoint, Folder, State};
 use crate::train::config::{Config, SetPart};
+use crate::train::fit;
 use crate::train::lists::Recipe;
 use crate::train::log::{Kind, Log, Progress, Record, Shown};
 use crate::train::optimizer;
 use crate::train::sampler::{Sampler, check_apart};
 use crate::train::schedule;
 use crate::train::step::{Draw, Step};
-
-/// Number of the first validation example's draws: apart from every training example's.
-const VALIDATION: u64 = 1 << 40;
+use crate::train::validation::{self, Score};
 
 /// How a run is started.
 pub struct Start<'a> {
@@ -59,47 +53,9 @@ pub struct Ended {
     pub checkpoint: PathBuf,
 }
 
-/// A chain's scores.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Score {
-    /// The chain.
-    pub chain: String,
-    /// lDDT-Cα, 0 to 1.
-    pub lddt_ca: f64,
-    /// RMSD of CA atoms after superposition, Angstrom.
-    pub rmsd_ca: f64,
-    /// Root mean square difference of CA distances, Angstrom.
-    pub drmsd_ca: f64,
-    /// TM-score.
-    pub tm: f64,
-    /// GDT-TS.
-    pub gdt_ts: f64,
-}
-
-/// Scores predicted positions against the example's labels, over the residues whose CA is known.
-pub fn score(f: &Features, positions: &[[[f32; 3]; 37]]) -> Option<Score> {
-    let labels = f.labels.as_ref()?;
-    let point = |p: &[f32; 3]| DVec3::from(p.map(f64::from));
-    let known: Vec<usize> = (0..f.n_crop()).filter(|&i| labels.mask[i][CA] > 0.0).collect();
-    if known.len() < 3 {
-        return None;
-    }
-    let predicted: Vec<DVec3> = known.iter().map(|&i| point(&positions[i][CA])).collect();
-    let truth: Vec<DVec3> = known.iter().map(|&i| point(&labels.positions[i][CA])).collect();
-    let tm = tm::tm_scores(&predicted, &truth, truth.len());
-    Some(Score {
-        chain: f.id.clone(),
-        lddt_ca: alphafold_lddt(&predicted, &truth, &vec![true; truth.len()], 15.0).global,
-        rmsd_ca: rmsd(&predicted, &truth),
-        drmsd_ca: drmsd(&predicted, &truth),
-        tm: tm.tm,
-        gdt_ts: tm.gdt_ts,
-    })
-}
-
 /// The recipe of a configuration's step.
 pub fn recipe(config: &Config) -> Result<Recipe> {
-    let model = config.sizes()?;
+    let model = config.trained()?;
     let d = &config.data;
     let n_templ = if model.template.is_some() { d.templates } else { 0 };
     Ok(Recipe {
@@ -130,7 +86,10 @@ struct Run<'a> {
 pub fn run(gpu: &Gpu, start: &Start) -> Result<Ended> {
     let config = start.config;
     let cache = Cache::default();
-    let step = Step::new(gpu, &cache, recipe(config)?)?;
+    let limit = fit::limit(gpu, config.device.memory_gib);
+    let fitted = fit::fit(gpu, recipe(config)?, limit, config.device.recompute)?;
+    tracing::info!("{} bytes on the device; {}", fitted.planned.plan.peak_bytes, fitted.saves());
+    let step = Step::fitted(gpu, &cache, fitted)?;
     let sampler = Sampler::open(config)?;
     let open = |parts: &[SetPart]| Mix::open(&parts.iter().map(SetPart::part).collect::<Vec<_>>());
     let validation = match (config.run.validate_training, config.data.validation.as_slice()) {
@@ -186,6 +145,7 @@ impl Run<'_> {
         let progress = Progress::new(steps, *at);
         let mut lap = Instant::now();
         let mut bad = 0;
+        let mut cause: Option<String> = None;
         let mut saved = None;
         let asked = |run: &Self| run.start.stop.load(Ordering::Relaxed);
         while *at < steps && !asked(self) {
@@ -197,6 +157,14 @@ impl Run<'_> {
                 let loaded = loader.next()?;
                 let draw = Draw { seed: config.seed, step: *at, number: loaded.number };
                 let ran = self.step.example(&loaded.features, draw)?;
+                // Only an example that was left out has the scale 0. One search a run of bad steps is enough, since it takes long.
+                if ran.status.scale == 0.0 && cause.is_none() {
+                    let found = self.step.first_non_finite(&loaded.features, draw)?;
+                    let found = found.map_or("not found again when it was run a second time".into(), |f| f.to_string());
+                    let what = format!("step {}, chain {}: not finite; first {found}", *at + 1, loaded.features.id);
+                    progress.say(&what);
+                    cause = Some(what);
+                }
                 norms += f64::from(ran.status.norm);
                 sums = match sums.is_empty() {
                     true => ran.losses,
@@ -206,6 +174,9 @@ impl Run<'_> {
             let status = self.step.update(&control)?;
             *at += 1;
             bad = if status.taken { 0 } else { bad + 1 };
+            if status.taken {
+                cause = None;
+            }
             let means: Vec<(&str, f64)> = sums.iter().map(|(name, x)| (*name, x / batch as f64)).collect();
             let norm = norms / batch as f64;
             let waiting = loader.report().waited_s / lap.elapsed().as_secs_f64().max(1e-9);
@@ -217,11 +188,7 @@ impl Run<'_> {
             }
             if bad > config.run.max_bad_steps {
                 self.save(*at, gpu)?;
-                return Err(Error::Data(format!(
-                    "{bad} steps in a row had a loss or gradient that is not finite, the last one step {at}; a checkpoint is in {}: lower \
-                     `optimizer.lr` or lengthen `optimizer.warmup_samples`, and resume",
-                    self.start.folder.display()
-                )));
+                return Err(self.given_up(bad, *at, cause.as_deref().unwrap_or_default()));
             }
             let validate = config.run.validate_every > 0 && (at.is_multiple_of(config.run.validate_every) || *at == steps);
             if validate {
@@ -239,6 +206,16 @@ impl Run<'_> {
         Ok(Ended { step: *at, stopped: *at < steps, seconds: self.seconds(), score: self.score, checkpoint })
     }
 
+    fn given_up(&self, bad: u64, at: u64, cause: &str) -> Error {
+        Error::Data(format!(
+            "{bad} steps in a row were left out because a loss or gradient was not finite, the last one step {at}. {cause}. The parameters are \
+             those before these steps, in the checkpoint that was written to {}. A lower `optimizer.lr`, a longer \
+             `optimizer.warmup_samples` or `device.storage` = \"f32\" may help, in a new run with `start.from` naming a checkpoint; \
+             `run.max_bad_steps` says how many steps may be left out",
+            self.start.folder.display()
+        ))
+    }
+
     fn log_step(&mut self, at: u64, means: &[(&str, f64)], (lr, norm, taken): (f64, f64, bool)) -> Result<()> {
         let mut values: Vec<(String, f64)> = means.iter().map(|(name, x)| (format!("loss/{name}"), *x)).collect();
         values.extend([("lr".into(), lr), ("grad_norm".into(), norm), ("taken".into(), f64::from(u8::from(taken)))]);
@@ -253,24 +230,21 @@ impl Run<'_> {
         let Some(mix) = &self.validation else { return Ok(()) };
         let config = self.start.config;
         let features = FeatureConfig { training: None, ..config.features() };
-        let scores = self.step.with_average(|step| scores(step, mix, &features, config.run.validation_passes, config.seed))?;
+        let folder = self.start.folder.join(VALIDATION);
+        let keep = |f: &Features, positions: &[Positions37]| validation::keep(&folder, f, positions);
+        let (passes, seed) = (config.run.validation_passes, config.seed);
+        let scores = self.step.with_average(|step| validation::scores(step, mix, &features, (passes, seed), keep))?;
         let (seconds, samples) = (self.seconds(), at * config.optimizer.batch as u64);
         let record = |values: &[(&str, f64)]| Record::new(Kind::Validation, at, samples, seconds, values);
         for s in &scores {
-            self.log.write(&record(&named(s)).of_chain(&s.chain))?;
+            self.log.write(&record(&s.named()).of_chain(&s.chain))?;
         }
-        let n = scores.len().max(1) as f64;
-        let mean = |part: fn(&Score) -> f64| scores.iter().map(part).sum::<f64>() / n;
-        let means = Score {
-            chain: String::new(),
-            lddt_ca: mean(|s| s.lddt_ca),
-            rmsd_ca: mean(|s| s.rmsd_ca),
-            drmsd_ca: mean(|s| s.drmsd_ca),
-            tm: mean(|s| s.tm),
-            gdt_ts: mean(|s| s.gdt_ts),
-        };
+        if scores.is_empty() {
+            return Ok(());
+        }
+        let means = Score::mean(&scores);
         self.score = Some(means.lddt_ca);
-        self.log.write(&record(&named(&means)))
+        self.log.write(&record(&means.named()))
     }
 
     fn save(&self, at: u64, gpu: &Gpu) -> Result<PathBuf> {
@@ -287,21 +261,4 @@ impl Run<'_> {
         let arenas: Vec<(&str, &[f32])> = arenas.iter().map(|(name, data)| (*name, data.as_slice())).collect();
         self.folder.save(&state, &arenas)
     }
-}
-
-fn named(s: &Score) -> [(&'static str, f64); 5] {
-    [("lddt_ca", s.lddt_ca), ("rmsd_ca", s.rmsd_ca), ("drmsd_ca", s.drmsd_ca), ("tm", s.tm), ("gdt_ts", s.gdt_ts)]
-}
-
-/// Predicts and scores every chain of some sets with the parameters as they are.
-pub fn scores(step: &Step, mix: &Mix, features: &FeatureConfig, passes: usize, seed: u64) -> Result<Vec<Score>> {
-    let mut all = Vec::new();
-    for (s, set) in mix.sets.iter().enumerate() {
-        for &chain in mix.chains(s) {
-            let loaded = prepare_chain(set, chain, features, passes, seed, VALIDATION + chain as u64)?;
-            let positions = step.predict(&loaded.features)?;
-            all.extend(score(&loaded.features, &positions));
-        }
-    }
-    Ok(all)
 }

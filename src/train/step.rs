@@ -11,6 +11,7 @@ use crate::data::template_angles::template_angles;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::gpu::program::Cache;
+use crate::graph::finite::NonFinite;
 use crate::graph::run::Session;
 use crate::loss::resolution_weight;
 use crate::model::alphafold::PREVIOUS;
@@ -18,7 +19,8 @@ use crate::nn::dropout::{SEED, seed_words};
 use crate::nn::params::Params;
 use crate::ops::train::{Control, Status};
 use crate::tensor::HostTensor;
-use crate::train::lists::{self, Recipe};
+use crate::train::fit::Fitted;
+use crate::train::lists::Recipe;
 use crate::train::optimizer;
 
 /// What identifies an example's chance: everything random in it is a function of these.
@@ -55,11 +57,15 @@ pub struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// Records and plans all lists; an error says what would make them fit.
+    /// Records and plans all lists as the recipe says; an error says what would make them fit.
     pub fn new(gpu: &'a Gpu, cache: &Cache, recipe: Recipe) -> Result<Self> {
-        let lists = lists::training(&recipe);
-        let session = Session::of(gpu, cache, &lists.graphs())?;
-        Ok(Self { session, params: lists.params, recipe, terms: lists.terms })
+        Self::fitted(gpu, cache, Fitted::exactly(gpu, recipe)?)
+    }
+
+    /// Allocates and compiles what was planned.
+    pub fn fitted(gpu: &'a Gpu, cache: &Cache, fitted: Fitted) -> Result<Self> {
+        let session = Session::planned(gpu, cache, fitted.planned)?;
+        Ok(Self { session, params: fitted.lists.params, recipe: fitted.recipe, terms: fitted.lists.terms })
     }
 
     /// The arrays of every pass of an example, padded to the recipe's extents, under AlphaFold's names.
@@ -75,7 +81,7 @@ impl<'a> Step<'a> {
 
     /// Sets the inputs of a pass. Templates are the same in all of an example's, and inputs keep what they hold: their torsions are found for
     /// the `first` one only.
-    fn feed(&self, mut values: Arrays, first: bool) {
+    pub fn feed(&self, mut values: Arrays, first: bool) {
         if first && self.recipe.extents.n_templ > 0 {
             values.extend(template_angles(&values));
         }
@@ -87,38 +93,57 @@ impl<'a> Step<'a> {
     }
 
     /// Zeros in the memory that passes hand on.
-    fn forget(&self) {
+    pub fn forget(&self) {
         PREVIOUS.iter().for_each(|state| self.session.clear(state));
+    }
+
+    /// Sets what the losses compare with.
+    pub fn label(&self, labels: Arrays) {
+        let resolution = labels["resolution"].as_f32()[0];
+        self.set_all(labels);
+        self.session.set("resolution_weight", &HostTensor::f32(&[1], vec![resolution_weight(resolution)]));
+    }
+
+    fn labels(&self, f: &Features) -> Result<Arrays> {
+        ship::labels(f, self.recipe.extents.n_res).ok_or_else(|| Error::Data(format!("chain {} has no structure to train on", f.id)))
     }
 
     /// Runs an example of a data set; see [`Step::arrays`].
     pub fn example(&self, f: &Features, draw: Draw) -> Result<Ran> {
-        let labels = ship::labels(f, self.recipe.extents.n_res)
-            .ok_or_else(|| Error::Data(format!("chain {} has no structure to train on", f.id)))?;
-        self.arrays(self.passes(f)?, labels, draw)
+        self.arrays(self.passes(f)?, self.labels(f)?, draw)
     }
 
     /// Runs an example: its passes without gradient, then the last one with its labels, whose clipped gradient is added to the step's.
     pub fn arrays(&self, passes: Vec<Arrays>, labels: Arrays, draw: Draw) -> Result<Ran> {
+        self.lists(passes, labels, draw, |name| self.session.replay_list(name).map(|()| None::<()>))?;
+        let names: Vec<String> = self.terms.iter().map(|name| format!("loss/{name}")).chain([optimizer::STATUS_STATE.into()]).collect();
+        let read = self.session.get_all(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let losses = self.terms.iter().zip(&read).map(|(name, value)| (*name, f64::from(value.as_f32()[0]))).collect();
+        Ok(Ran { losses, status: Status::unpack(read[self.terms.len()].as_f32()) })
+    }
+
+    /// Runs an example again, command by command, until one makes a value that is not finite. The step's gradient stays as it is when the
+    /// example was left out of it.
+    pub fn first_non_finite(&self, f: &Features, draw: Draw) -> Result<Option<NonFinite>> {
+        self.lists(self.passes(f)?, self.labels(f)?, draw, |name| self.session.first_non_finite(name))
+    }
+
+    /// Runs the lists of an example with what each reads set, until `run` gives something.
+    fn lists<T>(&self, passes: Vec<Arrays>, labels: Arrays, draw: Draw, run: impl Fn(&str) -> Result<Option<T>>) -> Result<Option<T>> {
         self.forget();
+        self.label(labels);
         let last = passes.len() - 1;
         for (r, values) in passes.into_iter().enumerate() {
             self.feed(values, r == 0);
             if self.session.takes(SEED) {
                 self.session.set(SEED, &seed_words(draw.seed, draw.step as u32, draw.number as u32, r as u32));
             }
-            if r < last {
-                self.session.replay_list("pass")?;
+            let found = run(if r < last { "pass" } else { "example" })?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
-        let resolution = labels["resolution"].as_f32()[0];
-        self.set_all(labels);
-        self.session.set("resolution_weight", &HostTensor::f32(&[1], vec![resolution_weight(resolution)]));
-        self.session.replay_list("example")?;
-        let names: Vec<String> = self.terms.iter().map(|name| format!("loss/{name}")).chain([optimizer::STATUS_STATE.into()]).collect();
-        let read = self.session.get_all(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let losses = self.terms.iter().zip(&read).map(|(name, value)| (*name, f64::from(value.as_f32()[0]))).collect();
-        Ok(Ran { losses, status: Status::unpack(read[self.terms.len()].as_f32()) })
+        Ok(None)
     }
 
     /// Takes the step with the gradients of all examples since the last one.

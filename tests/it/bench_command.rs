@@ -55,6 +55,43 @@ fn passes_of_a_prediction_are_measured_over_length() {
 }
 
 #[test]
+fn a_whole_step_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("step.json");
+    let shape = ["--crop", "16", "--msa", "4", "--extra", "4", "--templates", "1", "--set", "model.overrides.evoformer.blocks=1"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anyfold"));
+    command.args(["bench", "step", "--repeats", "2", "--json", json.to_str().unwrap()]).args(shape);
+    let out = command.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        said.contains("a step of 2.5 passes: median") && said.contains("evoformer_iteration backward") && said.contains("roofline"),
+        "{said}"
+    );
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let m = &report["measured"];
+    let number = |v: &Value| v.as_f64().unwrap_or_else(|| panic!("{v} is no number"));
+    assert_eq!((number(&report["shape"]["n_res"]), number(&report["shape"]["n_extra"])), (16.0, 4.0));
+    // A step is its parts, as often as they occur in it.
+    let least = |name: &str| number(&m["parts"][name]["range"][0]);
+    let most = |name: &str| number(&m["parts"][name]["range"][1]);
+    let sum = |of: &dyn Fn(&str) -> f64| 2.5 * of("upload") + 1.5 * of("pass") + of("example") + of("update");
+    let step = number(&m["step"]["median"]);
+    assert!(sum(&least) * 0.999 <= step && step <= sum(&most) * 1.001, "{step} and {} to {}", sum(&least), sum(&most));
+    assert!(number(&m["step"]["range"][0]) <= step && step <= number(&m["step"]["range"][1]));
+    // Both tables hold the whole step's work.
+    for table in ["operations", "scopes"] {
+        let rows = m[table].as_array().unwrap();
+        let all: f64 = rows.iter().map(|r| number(&r["work"]["flops"])).sum();
+        assert!((all / number(&m["work"]["flops"]) - 1.0).abs() < 1e-9 && rows.len() > 5, "{table}");
+        assert!(rows.iter().all(|r| number(&r["seconds"]) > 0.0 || number(&r["work"]["flops"]) == 0.0), "{table}");
+    }
+    // What fits a cache may be faster than copies through memory.
+    assert!(number(&m["roofline"]) > 0.0);
+    assert!(number(&m["peak_bytes"]) >= number(&m["live_bytes"]) && !m["clock"].as_str().unwrap().is_empty());
+}
+
+#[test]
 fn bad_options_are_one_clear_line_and_status_2() {
     for (options, said) in [(["--filter", "nothing"], "no operation fits"), (["--storage", "f8"], "f32 or bf16")] {
         let out = bench(&options);

@@ -7,6 +7,7 @@ mod data_files;
 mod data_goldens;
 mod data_rules;
 mod data_set;
+mod endurance;
 mod evaluate_command;
 mod goldens;
 mod loss_invariance;

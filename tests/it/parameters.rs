@@ -1,13 +1,18 @@
 //! Parameters: AlphaFold's names and shapes, its initialisers, its files.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
+use std::process::Command;
 
 use anyfold::model::network::Network;
 use anyfold::model::parameters::{self, Differences, Tensors, shapes};
 use anyfold::model::presets::{PRESETS, preset};
 use anyfold::nn::init::Init;
 use anyfold::nn::params::Params;
+use anyfold::train::checkpoint;
+use anyfold::train::config::Config;
+use anyfold::train::sampler::SamplerState;
 use anyfold::verify::golden::Golden;
 
 use crate::shared::shared;
@@ -147,4 +152,67 @@ fn wrong_files_are_refused_by_name() {
     }
     assert!(refused(&folder.path().join("p.pkl"), "tiny").contains(".npz or .safetensors"));
     assert_eq!(shapes(&tensors), params("tiny").official());
+}
+
+/// A checkpoint of a model in full, whose raw and averaged parameters differ, in AlphaFold's form and back.
+#[test]
+fn checkpoints_are_exported_as_alphafold_releases_parameters() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let name = "model_1_ptm";
+    let config = Config::resolve(Some("fine_tuning"), None, &["start.from=random".into()]).unwrap();
+    assert_eq!(config.model.preset, name);
+    let params = params(name);
+    let (raw, ema) = (params.initial(1), params.initial(2));
+    let state = checkpoint::State {
+        step: 1,
+        sampler: SamplerState { seed: 0, next_step: 1, sets: Vec::new() },
+        config: config.to_toml(),
+        layout: checkpoint::layout(&params),
+        kernels: anyfold::gpu::device::common().traits,
+        seconds: 0.0,
+        score: None,
+    };
+    checkpoint::write(&at("a.ckpt"), &state, &[("parameters", &raw), ("ema", &ema)]).unwrap();
+    let listed = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/goldens/shapes/{name}.json"));
+    let listed: BTreeMap<String, Vec<usize>> = serde_json::from_slice(&std::fs::read(listed).unwrap()).unwrap();
+    let convert = |input: &str, options: &[&str], output: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_anyfold"));
+        command.args(["params", "convert"]).args([at(input), at(output)]).args(options).output().unwrap()
+    };
+    for (options, output, arena) in [(&["--raw"][..], "r.npz", &raw), (&[], "e.safetensors", &ema)] {
+        let done = convert("a.ckpt", options, output);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let written = parameters::read(&at(output)).unwrap();
+        assert_eq!(shapes(&written), listed, "{output}");
+        let back = parameters::load(&at(output), &params, name).unwrap();
+        assert!(back.iter().zip(arena).all(|(a, b)| a.to_bits() == b.to_bits()), "{output}: a bit differs");
+        if output == "r.npz" {
+            npz_is_little_endian_floats_in_c_order(&at(output), &listed);
+        }
+        std::fs::remove_file(at(output)).unwrap();
+    }
+    // Only a checkpoint has two kinds of parameters.
+    parameters::write(&at("p.npz"), &initial("tiny", 3)).unwrap();
+    let refused = convert("p.npz", &["--raw"], "q.npz");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no .ckpt file") && !at("q.npz").exists());
+}
+
+/// What NumPy will say of every array: `float32`, not in Fortran order.
+fn npz_is_little_endian_floats_in_c_order(path: &Path, listed: &BTreeMap<String, Vec<usize>>) {
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap();
+    assert_eq!(archive.len(), listed.len());
+    for i in 0..archive.len() {
+        let mut entry = archive.by_index(i).unwrap();
+        let name = entry.name().strip_suffix(".npy").unwrap().to_owned();
+        let mut start = [0; 80];
+        entry.read_exact(&mut start).unwrap();
+        let header = String::from_utf8_lossy(&start[10..]).into_owned();
+        let shape: Vec<String> = listed[&name].iter().map(usize::to_string).collect();
+        let shape = format!("({}{})", shape.join(", "), if shape.len() == 1 { "," } else { "" });
+        let says = |key: &str, value: &str| header.replace(", }", "}").contains(&format!("'{key}': {value}"));
+        assert!(start[..6] == *b"\x93NUMPY" && says("descr", "'<f4'") && says("fortran_order", "False"), "{name}: {header}");
+        assert!(header.replace(",)", ")").contains(&shape.replace(",)", ")")), "{name}: {header} of {shape}");
+    }
 }

@@ -23,41 +23,31 @@ pub fn set(folder: &Path) -> String {
     set
 }
 
-/// A run of `samples` steps with dropout and up to two passes.
-fn train(folder: &Path, set: &str, samples: u64, more: &[&str]) -> Output {
-    let (out, samples) = (folder.display().to_string(), format!("run.samples={samples}"));
-    let fixed = [
-        "train",
-        "--out",
-        &out,
-        "--preset",
-        "tiny",
-        "--data",
-        set,
-        "--set",
-        &samples,
-        "--set",
+/// The arguments of a run of `samples` steps with dropout and up to two passes, with a checkpoint after each.
+pub fn arguments(folder: &Path, set: &str, samples: u64, more: &[&str]) -> Vec<String> {
+    let mut all: Vec<String> = ["train", "--preset", "tiny", "--out"].map(String::from).into();
+    all.extend([folder.display().to_string(), "--data".into(), set.into()]);
+    let sets = [
+        &format!("run.samples={samples}"),
         "data.crop=16",
-        "--set",
         "data.clusters=4",
-        "--set",
         "data.extra_rows=4",
-        "--set",
         "data.templates=1",
-        "--set",
         "data.max_passes=2",
-        "--set",
         "optimizer.batch=1",
-        "--set",
         "optimizer.warmup_samples=2",
-        "--set",
         "run.validate_every=0",
-        "--set",
         "run.checkpoint_every=1",
-        "--set",
         "model.overrides.evoformer.blocks=1",
     ];
-    anyfold(&[&fixed[..], more].concat())
+    all.extend(sets.iter().flat_map(|s| ["--set".to_owned(), (*s).to_owned()]));
+    all.extend(more.iter().map(ToString::to_string));
+    all
+}
+
+fn train(folder: &Path, set: &str, samples: u64, more: &[&str]) -> Output {
+    let all = arguments(folder, set, samples, more);
+    anyfold(&all.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn text(output: &Output) -> String {
@@ -87,5 +77,27 @@ fn a_resumed_run_has_the_bits_of_one_that_was_not_interrupted() {
     assert!(text(&again).contains("--resume"), "{}", text(&again));
     let other = train(&whole, &set, 3, &["--resume", "--set", "model.overrides.c_m=48"]);
     assert_eq!(other.status.code(), Some(2));
-    assert!(text(&other).contains("model"), "{}", text(&other));
+    assert!(text(&other).contains("step-00000003.ckpt: a checkpoint of the model `tiny`"), "{}", text(&other));
+    // What decides no bit may change: less memory, which means that more is computed again.
+    let longer = train(&whole, &set, 4, &["--resume", "--set", "device.memory_gib=4"]);
+    assert!(longer.status.success() && !text(&longer).contains("warning"), "{}", text(&longer));
+
+    // Other kernels are said, and no reason to stop.
+    let path = whole.join("checkpoints/step-00000004.ckpt");
+    let found = checkpoint::read(&path).unwrap();
+    let mut state = found.state.clone();
+    state.kernels.subgroup += 24;
+    let arenas: Vec<(&str, &[f32])> = found.arenas.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
+    checkpoint::write(&path, &state, &arenas).unwrap();
+    let warned = train(&whole, &set, 5, &["--resume"]);
+    assert!(warned.status.success(), "{}", text(&warned));
+    assert!(text(&warned).contains("warning: the checkpoint was written with other kernels") && text(&warned).contains("`subgroup` was"));
+    // An arena in another order cannot be gone on with.
+    state.layout ^= 1;
+    std::fs::remove_dir_all(whole.join("checkpoints")).unwrap();
+    std::fs::create_dir(whole.join("checkpoints")).unwrap();
+    checkpoint::write(&path, &state, &arenas).unwrap();
+    let moved = train(&whole, &set, 5, &["--resume"]);
+    assert_eq!(moved.status.code(), Some(2));
+    assert!(text(&moved).contains("lie in another order"), "{}", text(&moved));
 }

@@ -1,4 +1,5 @@
-//! The trainer on real structures, through its library: what factors on the learning rate do, and what the device keeps between passes.
+//! The trainer on real structures, through its library: what factors on the learning rate do, what the device keeps between passes, that memory
+//! changes no bit, and what becomes of values that are not finite.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -19,8 +20,9 @@ use anyfold::train::config::Config;
 use anyfold::train::run::{self, Start};
 use anyfold::train::sampler::Sampler;
 use anyfold::train::step::{Draw, Step};
-use anyfold::train::{optimizer, schedule};
+use anyfold::train::{fit, log, optimizer, report, schedule};
 
+use crate::shared::left_out;
 use crate::train_command::set;
 
 /// The smallest shape that has every part: two passes, dropout, a template.
@@ -148,4 +150,189 @@ fn templates_stay_from_pass_to_pass() {
     assert_eq!(short.losses, full.losses);
     assert_eq!(short.status.norm.to_bits(), full.status.norm.to_bits());
     assert!(short.losses[0].1.is_finite() && short.status.norm > 0.0);
+}
+
+/// A step of two passes with dropout on a device with these limits: what it is planned for, every loss, and the parameters after it.
+fn bits_under(choice: &Choice, config: &Config, features: &Features) -> (u64, usize, Vec<u64>, Vec<u32>) {
+    let (gpu, cache) = (Gpu::open(choice).expect("an adapter"), Cache::default());
+    let limit = fit::limit(&gpu, config.device.memory_gib);
+    let fitted = fit::fit(&gpu, run::recipe(config).unwrap(), limit, config.device.recompute).unwrap();
+    let peak = fitted.planned.plan.peak_bytes;
+    assert!(limit.is_none_or(|limit| peak <= limit));
+    let step = Step::fitted(&gpu, &cache, fitted).unwrap();
+    optimizer::begin(&step.session, &step.params.initial(1));
+    let control = schedule::control(&config.optimizer, 0);
+    optimizer::steer(&step.session, &control);
+    let ran = step.example(features, Draw { seed: 5, step: 0, number: 3 }).unwrap();
+    assert!(step.update(&control).unwrap().taken);
+    let losses = ran.losses.iter().map(|(_, x)| x.to_bits()).chain([u64::from(ran.status.norm.to_bits())]).collect();
+    (peak, step.session.dispatches(), losses, bits(step.session.get("parameters").unwrap().as_f32()))
+}
+
+#[test]
+fn neither_memory_nor_windows_change_a_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = set(folder.path());
+    let base = ["model.overrides.evoformer.blocks=4"];
+    let with = |more: &[&str]| config(&set, &[&base[..], more].concat());
+    let features = (0..10).map(|n| example(&with(&[]), n)).find(|f| f.passes.len() == 2).expect("half of the steps have two passes");
+    let wide = Choice::default();
+    let keeps = bits_under(&wide, &with(&["device.recompute=false"]), &features);
+    assert!(keeps.2.len() > 8 && keeps.2.iter().any(|b| *b != 0));
+    // A budget that is too small for keeping everything, and one that is near the least.
+    let gib = |bytes: u64| format!("device.memory_gib={}", bytes as f64 / (1u64 << 30) as f64);
+    let some = bits_under(&wide, &with(&[&gib(keeps.0 - 1)]), &features);
+    let least = bits_under(&wide, &with(&[&gib(some.0 - 1)]), &features);
+    assert!(least.0 < some.0 && some.0 < keeps.0, "{} {} {}", keeps.0, some.0, least.0);
+    assert!(keeps.1 < some.1 && some.1 < least.1, "less memory is more work");
+    assert!((&some.2, &some.3) == (&keeps.2, &keeps.3), "the first budget changes a bit");
+    assert!((&least.2, &least.3) == (&keeps.2, &keeps.3), "the second budget changes a bit");
+    for max_binding in [256 << 10, 64 << 10] {
+        let narrow = Choice { max_binding: Some(max_binding), ..Choice::default() };
+        let cut = bits_under(&narrow, &with(&[&gib(some.0 + (1 << 20))]), &features);
+        assert!((&cut.2, &cut.3) == (&keeps.2, &keeps.3), "windows of {max_binding} bytes change a bit");
+        assert!(cut.1 > some.1, "windows of {max_binding} bytes cut nothing");
+    }
+    // What cannot fit is refused with the figures of what was tried.
+    let gpu = gpu();
+    let refused = |config: &Config| {
+        let fitted = fit::fit(&gpu, run::recipe(config).unwrap(), fit::limit(&gpu, config.device.memory_gib), config.device.recompute);
+        fitted.expect_err("a kilobyte").to_string()
+    };
+    let what = refused(&with(&["device.memory_gib=1e-6"]));
+    for part in ["at 16 residues", "when nothing is computed again", "groups of 4 blocks", "`data.crop`", "`device.memory_gib`"] {
+        assert!(what.contains(part), "{part}: {what}");
+    }
+    assert!(refused(&with(&["device.memory_gib=1e-6", "device.recompute=false"])).contains("try `device.recompute` = true"));
+}
+
+const NORM: &str = "alphafold/alphafold_iteration/evoformer/evoformer_iteration/msa_row_attention_with_pair_bias/query_norm//scale";
+
+#[test]
+fn the_first_operation_that_is_not_finite_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&set(folder.path()), &[]);
+    let (gpu, cache) = (gpu(), Cache::default());
+    let step = Step::new(&gpu, &cache, run::recipe(&config).unwrap()).unwrap();
+    let good = step.params.unpack(&step.params.initial(1));
+    let (features, draw) = (example(&config, 0), Draw { seed: 0, step: 0, number: 0 });
+    let run = |poison: Option<(&str, f32)>| {
+        let mut all = good.clone();
+        if let Some((name, value)) = poison {
+            let anyfold::tensor::Data::F32(values) = &mut all.get_mut(name).expect(name).data else { panic!("floats") };
+            values[1] = value;
+        }
+        optimizer::begin(&step.session, &step.params.pack(&all).unwrap());
+        optimizer::steer(&step.session, &schedule::control(&config.optimizer, 0));
+        let ran = step.example(&features, draw).unwrap();
+        (ran.status, step.first_non_finite(&features, draw).unwrap())
+    };
+    // Nothing is found where nothing is wrong, however the masks and the softmaxes are made.
+    let (status, found) = run(None);
+    assert!(status.scale > 0.0 && !status.bad);
+    assert_eq!(found, None);
+    let (status, found) = run(Some((NORM, f32::NAN)));
+    let found = found.expect("the scale is not a number");
+    assert!(status.scale == 0.0 && status.bad);
+    assert!(found.scope.contains("evoformer_iteration/msa_row_attention_with_pair_bias") && !found.op.contains("backward"), "{found}");
+    let culprit: Vec<&str> = found.inputs.iter().filter(|s| s.bad > 0).map(|s| s.holds.as_str()).collect();
+    assert!(culprit.len() == 1 && culprit[0].contains("query_norm") && culprit[0].ends_with("//scale"), "{culprit:?}: {found}");
+    // Too large to be multiplied: every input is finite, and the product is not.
+    let name = "alphafold/alphafold_iteration/evoformer/evoformer_iteration/msa_transition/transition1//weights";
+    let (_, found) = run(Some((name, 3e38)));
+    let found = found.expect("an overflow");
+    assert!(found.scope.contains("msa_transition") && found.tensor.bad > 0 && found.inputs.iter().all(|s| s.bad == 0), "{found}");
+    assert!(found.to_string().contains("not finite) from `"), "{found}");
+}
+
+#[test]
+fn a_run_that_is_not_finite_stops_and_says_where_it_began() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = set(folder.path());
+    let params = Network::parameters(&config(&set, &[]).sizes().unwrap());
+    let mut all = params.unpack(&params.initial(0));
+    let anyfold::tensor::Data::F32(values) = &mut all.get_mut(NORM).unwrap().data else { panic!("floats") };
+    values[1] = f32::NAN;
+    let start = folder.path().join("poisoned.npz");
+    anyfold::model::parameters::write(&start, &all).unwrap();
+    let from = format!("start.from={}", start.display());
+    let out = folder.path().join("run");
+    let what = trained(&gpu(), &out, &config(&set, &[&from, "run.max_bad_steps=1", "run.samples=9"])).unwrap_err().to_string();
+    for part in [
+        "2 steps in a row",
+        "the last one step 2",
+        "step 1, chain ",
+        "msa_row_attention_with_pair_bias",
+        "/query_norm#0",
+        "1 of 64 not finite",
+        "`optimizer.lr`",
+    ] {
+        assert!(what.contains(part), "{part}: {what}");
+    }
+    let left = checkpoint::read(&out.join("checkpoints/step-00000002.ckpt")).unwrap();
+    assert_eq!(bits(&left.arenas["parameters"]), bits(&params.pack(&all).unwrap()), "nothing was changed by steps that were left out");
+    assert_eq!(left.arenas["status"][3], 2.0, "two steps are counted as left out");
+}
+
+#[test]
+fn validation_keeps_structures_for_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = set(folder.path());
+    let out = folder.path().join("run");
+    let more = ["run.validate_every=2", "run.validate_training=true", "run.validation_passes=1", "data.crop=32"];
+    trained(&gpu(), &out, &config(&set, &more)).unwrap();
+    let files: Vec<String> =
+        std::fs::read_dir(out.join("validation")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let chains = files.iter().filter(|f| f.ends_with(".reference.pdb")).count();
+    assert!(chains >= 2 && files.len() == 2 * chains, "{files:?}");
+    let page = report::html(&out).unwrap();
+    let scores: Vec<log::Record> = log::read(&out.join(log::FILE)).unwrap().into_iter().filter(|r| r.kind == log::Kind::Chain).collect();
+    assert_eq!(scores.len(), chains);
+    // What the page measures between the two files is what the run measured on the tensors.
+    for record in &scores {
+        let rmsd = record.values["rmsd_ca"].unwrap();
+        let caption = format!("Cα RMSD {rmsd:.2} Å");
+        assert!(page.contains(&caption), "{caption} of {:?}", record.chain);
+    }
+}
+
+#[test]
+fn checkpoints_say_which_kernels_ran() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ckpt");
+    let gpu = gpu();
+    let config = Config::resolve(Some("tiny"), None, &[]).unwrap();
+    let state = checkpoint::State {
+        step: 1,
+        sampler: anyfold::train::sampler::SamplerState { seed: 0, next_step: 1, sets: Vec::new() },
+        config: config.to_toml(),
+        layout: 0,
+        kernels: gpu.traits.clone(),
+        seconds: 0.0,
+        score: None,
+    };
+    checkpoint::write(&path, &state, &[]).unwrap();
+    let found = checkpoint::read(&path).unwrap();
+    assert_eq!(found.other_kernels(&gpu.traits), None);
+    let smaller = anyfold::gpu::recorder::Traits { max_binding: 1 << 20, ..gpu.traits.clone() };
+    assert_eq!(found.other_kernels(&smaller), None, "windows change no bit");
+    let other = anyfold::gpu::recorder::Traits { cpu: !gpu.traits.cpu, ..gpu.traits.clone() };
+    let what = found.other_kernels(&other).unwrap();
+    assert!(what.contains("`cpu` was") && !what.contains("family"), "{what}");
+}
+
+#[test]
+fn dispatches_are_stamped_where_there_is_a_clock() {
+    let (gpu, cache) = (gpu(), Cache::default());
+    let graph = ops::graph(DType::F32, 0);
+    let (x, y) = (graph.input("x", &[256, 256], DType::F32, false), graph.input("y", &[256, 256], DType::F32, false));
+    graph.output("z", x * y + x);
+    let session = Session::new(&gpu, &cache, &graph).unwrap();
+    session.set("x", &HostTensor::f32(&[256, 256], vec![2.0; 256 * 256]));
+    session.set("y", &HostTensor::f32(&[256, 256], vec![3.0; 256 * 256]));
+    let waited = session.waited(session.list("run")).unwrap();
+    assert!(waited.len() >= 2 && waited.iter().all(|s| *s > 0.0), "{waited:?}");
+    let Some(stamped) = session.stamped(session.list("run")).unwrap() else { return left_out("the adapter has no timestamps") };
+    assert!(stamped.len() == waited.len() && stamped.iter().all(|s| (0.0..60.0).contains(s)), "{stamped:?}");
+    assert!(session.get("z").unwrap().as_f32().iter().all(|z| *z == 8.0));
 }
