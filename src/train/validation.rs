@@ -11,7 +11,6 @@ use crate::data::loader::prepare_chain;
 use crate::data::policy::Mix;
 use crate::error::{Error, Result};
 use crate::io::{pdb_write, text};
-use crate::predict::names::safe;
 use crate::protein::letters::letter_of_restype;
 use crate::protein::letters::slot37::CA;
 use crate::protein::metrics::lddt::alphafold_lddt;
@@ -108,7 +107,7 @@ pub fn scores(
 /// cannot hold, such as one that is not finite, leaves neither.
 pub fn keep(folder: &Path, f: &Features, positions: &[Positions37]) -> Result<()> {
     let Some(labels) = &f.labels else { return Ok(()) };
-    let name = safe(&f.id);
+    let name: String = f.id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let files = [folder.join(format!("{name}.pdb")), folder.join(format!("{name}.reference.pdb"))];
     let exist: Vec<Mask37> = f.aatype.iter().map(|&t| TABLES.atom37_exists[usize::from(t)]).collect();
     match [pdb_write::to_pdb(&[&chain(f, positions, &exist)]), pdb_write::to_pdb(&[&chain(f, &labels.positions, &labels.mask)])] {
