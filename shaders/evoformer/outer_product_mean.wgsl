@@ -1,7 +1,9 @@
-// Outer product mean, Algorithm 10: the norm of each pair. The products of matrices are `basic/gemm`'s.
+// Outer product mean, Algorithm 10: the norm of each pair, and a gradient times it. The products of matrices are `basic/gemm`'s.
 #import bits
 #storage mask
 #storage norm
+#storage dy
+#storage ds
 struct Params { n: u32, groups: u32, n_seq: u32, row: u32, chain: u32, last: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -28,4 +30,17 @@ fn pairs(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) 
     store(place, j + 1u, sum.y);
     store(place, j + 2u, sum.z);
     store(place, j + 3u, sum.w);
+}
+
+// ds[i, j, f] = dy[i, j, f] norm[i, j] for rows of `groups` groups; ds has rows of zeros up to a multiple of four.
+@compute @workgroup_size(64)
+fn weigh(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let at = grid(wg);
+    let place = at.x * 64u + lane;
+    let j = place / p.groups;
+    let pitch = (p.n + 3u) & ~3u;
+    if j >= pitch { return; }
+    var v = vec4<f32>(0.0);
+    if j < p.n { v = dy_ld4(at.y * p.n * p.groups + place) * norm_ld4(at.y * p.n + j).x; }
+    ds_st4(at.y * pitch * p.groups + place, v);
 }

@@ -1,5 +1,5 @@
-// The sum of Algorithms 11 and 12 is one product of matrices for each channel, made by `basic/gemm`; for it the channels change places
-// with an axis of the pairs.
+// The sum of Algorithms 11 and 12 is one product of matrices for each channel. On CPUs `basic/gemm` makes it; for it the channels change
+// places with an axis of the pairs.
 #import bits
 #storage x
 #storage y

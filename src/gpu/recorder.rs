@@ -175,7 +175,12 @@ impl Recorder {
 
     /// How many of `rows` rows of workspace, at `bytes` each, one chunk may hold: a multiple of `align`, at least one such multiple.
     pub fn chunk_rows(&self, rows: usize, bytes: usize, align: usize) -> usize {
-        let limit = self.traits.workspace.min(self.traits.max_binding) as usize;
+        self.chunk_rows_within(self.traits.workspace, rows, bytes, align)
+    }
+
+    /// The same for a node whose workspace may take `room` bytes.
+    pub fn chunk_rows_within(&self, room: u64, rows: usize, bytes: usize, align: usize) -> usize {
+        let limit = room.min(self.traits.max_binding) as usize;
         let fit = (limit / bytes.max(1) / align * align).max(align);
         fit.min(rows.next_multiple_of(align))
     }

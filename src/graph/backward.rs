@@ -32,6 +32,7 @@ impl Graph {
     pub fn backward(&self, seeds: &[(Tensor<'_>, Option<Tensor<'_>>)]) {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
+        assert!(inner.room.is_none(), "a backward pass of a recording that is bound to have none");
         let n_nodes = inner.nodes.len();
         let active = inner.active();
         let mut sweep = Sweep { parts: BTreeMap::new(), grads: BTreeMap::new(), renamed: BTreeMap::new(), redone: BTreeSet::new() };

@@ -8,6 +8,7 @@ pub mod finite;
 pub mod inspect;
 pub mod lists;
 pub mod plan;
+pub mod rows;
 pub mod run;
 
 use std::cell::RefCell;
@@ -94,6 +95,8 @@ pub(crate) struct Inner {
     pub open: Vec<usize>,
     pub segments: usize,
     pub saving: Saving,
+    /// Bytes that the tensors of a body of rows may take, in a recording without a backward pass.
+    pub room: Option<u64>,
     /// The memory of all parameters and of their gradients.
     pub params: Root,
     pub grads: Root,
@@ -175,6 +178,7 @@ impl Graph {
                 open: Vec::new(),
                 segments: 0,
                 saving: Saving::default(),
+                room: None,
                 params: Root(0),
                 grads: Root(1),
                 param_ids: BTreeMap::new(),

@@ -80,24 +80,32 @@ pub fn triangle_multiplication<'g>(
         Edges::Apart => ("layer_norm_input", "center_layer_norm"),
         Edges::Fused => ("left_norm_input", "center_norm"),
     };
-    let z = layer_norm(&scope.child(norm_in), z); // line 1
-    let edge = |a, gate| scope.graph.apply(Gated { gate: true }, &[a, gate, mask]); // [n_res, n_res, c]
+    let z = scope.graph.again(z, |z| layer_norm(&scope.child(norm_in), z)); // line 1
+    let edge = |a, gate, mask| scope.graph.apply(Gated { gate: true }, &[a, gate, mask]); // [n_res, n_res, c]
     let (a, b) = match edges {
         Edges::Apart => {
-            let side = |a, g| edge(linear(&scope.child(a), z, c, Init::Linear, Act::None), gate(&scope.child(g), z, c, Act::None));
+            let side = |a, g| {
+                scope.graph.rows(&[z.rows(), mask], |x| {
+                    let (z, mask) = (z.of(x[0]), x[1]);
+                    edge(linear(&scope.child(a), z, c, Init::Linear, Act::None), gate(&scope.child(g), z, c, Act::None), mask)
+                })
+            };
             (side("left_projection", "left_gate"), side("right_projection", "right_gate"))
         }
         Edges::Fused => {
+            let z = z.of(z.rows());
             let ab = linear(&scope.child("projection"), z, 2 * c, Init::Linear, Act::None); // [n_res, n_res, 2 c]
             let gates = gate(&scope.child("gate"), z, 2 * c, Act::None);
-            let half = |at: usize| edge(ab.slice(2, at..at + c), gates.slice(2, at..at + c));
+            let half = |at: usize| edge(ab.slice(2, at..at + c), gates.slice(2, at..at + c), mask);
             (half(0), half(c))
         }
     }; // line 2
     let x = scope.graph.apply(TriangleProduct { outgoing }, &[a, b]); // line 4  [n_res, n_res, c]
-    let x = layer_norm(&scope.child(norm_out), x);
-    let x = linear(&scope.child("output_projection"), x, c_z, Init::Constant(0.0), Act::None); // [n_res, n_res, c_z]
-    x * gate(&scope.child("gating_linear"), z, c_z, Act::Sigmoid) // line 3
+    scope.graph.rows(&[x, z.rows()], |x| {
+        let (x, z) = (layer_norm(&scope.child(norm_out), x[0]), z.of(x[1]));
+        let x = linear(&scope.child("output_projection"), x, c_z, Init::Constant(0.0), Act::None); // [n_res, n_res, c_z]
+        x * gate(&scope.child("gating_linear"), z, c_z, Act::Sigmoid) // line 3
+    })
 }
 
 /// The attention of a block's pair half.

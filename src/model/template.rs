@@ -48,11 +48,13 @@ pub fn template_embedding<'g>(
         t.reshape(&[n * n, 1, c.c_t])
     };
     let all: Vec<Tensor<'g>> = (0..n_templ).map(one).collect();
-    let t = if n_templ == 1 { all[0] } else { graph.apply(Concat { axis: 1 }, &all) }; // [n_res n_res, n_templ, c_t]
     let heads = Heads { heads: c.heads, d_k: c.attention / c.heads, d_v: c.attention / c.heads, gated: false, out: c_z };
     let key_mask = templates.mask.repeat(n * n); // [n_res n_res, n_templ]
     let query = z.reshape(&[n * n, 1, c_z]);
-    let update = attention(&scope.child("attention"), query, Some(t), Some(key_mask), None, heads); // Algorithm 17
+    let update = graph.rows(&[&[query, key_mask], all.as_slice()].concat(), |x| {
+        let t = if n_templ == 1 { x[2] } else { graph.apply(Concat { axis: 1 }, &x[2..]) }; // [n_res n_res, n_templ, c_t]
+        attention(&scope.child("attention"), x[0], Some(t), Some(x[1]), None, heads) // Algorithm 17
+    });
     // Without any template the average over none must not count.
     update.reshape(&[n, n, c_z]) * templates.any
 }

@@ -50,6 +50,23 @@ pub fn attention<'g>(
     bias: Option<Tensor<'g>>,
     config: Config,
 ) -> Tensor<'g> {
+    // Every batch row attends to its own keys.
+    let rows: Vec<Tensor<'g>> = [Some(q_data), m_data, mask].into_iter().flatten().collect();
+    scope.graph.rows(&rows, |x| {
+        let mut rest = x[1..].iter().copied();
+        let m_data = m_data.and_then(|_| rest.next());
+        attend(scope, x[0], m_data, mask.and_then(|_| rest.next()), bias, config)
+    })
+}
+
+fn attend<'g>(
+    scope: &Scope<'g>,
+    q_data: Tensor<'g>,
+    m_data: Option<Tensor<'g>>,
+    mask: Option<Tensor<'g>>,
+    bias: Option<Tensor<'g>>,
+    config: Config,
+) -> Tensor<'g> {
     let Config { heads: h, d_k, d_v, gated, out } = config;
     let parts = [("query_w", [h, d_k]), ("key_w", [h, d_k]), ("value_w", [h, d_v])];
     let qkv = match m_data {

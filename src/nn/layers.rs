@@ -52,7 +52,9 @@ pub fn layer_norm<'g>(scope: &Scope<'g>, x: Tensor<'g>) -> Tensor<'g> {
 /// Algorithm 9 MSATransition, and Algorithm 15 PairTransition: the update, without the residual.
 pub fn transition<'g>(scope: &Scope<'g>, x: Tensor<'g>, factor: usize) -> Tensor<'g> {
     let c = *x.shape().last().expect("an axis");
-    let x = layer_norm(&scope.child("input_layer_norm"), x); // line 1
-    let a = linear(&scope.child("transition1"), x, factor * c, Init::Relu, Act::Relu); // line 2  [.., n c]
-    linear(&scope.child("transition2"), a, c, Init::Constant(0.0), Act::None) // line 3  [.., c]
+    scope.graph.rows(&[x], |x| {
+        let x = layer_norm(&scope.child("input_layer_norm"), x[0]); // line 1
+        let a = linear(&scope.child("transition1"), x, factor * c, Init::Relu, Act::Relu); // line 2  [.., n c]
+        linear(&scope.child("transition2"), a, c, Init::Constant(0.0), Act::None) // line 3  [.., c]
+    })
 }

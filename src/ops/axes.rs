@@ -1,5 +1,6 @@
 //! Views as four outer axes and an innermost one, for kernels that take any strided view.
 
+use crate::gpu::Recorder;
 use crate::gpu::recorder::{Cut, cut};
 use crate::gpu::view::{LANES, View, contiguous_strides, padded};
 
@@ -34,6 +35,16 @@ pub(super) fn axes(view: &View, full: &[usize], op: &str) -> Axes {
 pub(super) fn first_axis(view: &View, full: &[usize]) -> Vec<Cut> {
     let cuttable = full.len() > 1 && view.shape.len() == full.len() && view.shape[0] == full[0];
     if cuttable { vec![cut(1, 0, 1)] } else { Vec::new() }
+}
+
+/// The axis to halve where one step along the first axis is more than a binding holds; the executor cuts along the first axis alone.
+pub(super) fn too_wide(r: &Recorder, view: &View) -> Option<usize> {
+    let ranges: Vec<_> = view.shape.iter().enumerate().map(|(axis, &n)| 0..if axis == 0 { n.min(1) } else { n }).collect();
+    let last = view.shape.len() - 1;
+    // A window begins at an aligned byte, so that a little room is left in front of it.
+    let fits = view.span(&ranges).len() * view.dtype.size() <= (r.traits.max_binding as usize).saturating_sub(1024);
+    let reach = |&axis: &usize| (view.shape[axis] - 1) * view.strides[axis];
+    (1..last).filter(|&axis| !fits && view.shape[axis] > 1).max_by_key(reach)
 }
 
 /// A contiguous view as `[groups, 4]`, so that elementwise kernels are cut anywhere between groups.

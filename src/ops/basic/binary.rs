@@ -4,7 +4,7 @@ use crate::gpu::recorder::{Cut, Launch};
 use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::axes::{Axes, axes, first_axis, walk};
+use crate::ops::axes::{Axes, axes, first_axis, too_wide, walk};
 
 fn source() -> &'static Source {
     shader!("basic/binary")
@@ -69,6 +69,19 @@ impl Op for Binary {
     }
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
+        let outer = |v: &View| y[0].shape.len() - v.shape.len();
+        // An operand whose first two axes are exchanged may reach far along the second one.
+        if let Some(axis) = x.iter().find_map(|v| too_wide(r, v).map(|axis| axis + outer(v))) {
+            let middle = y[0].shape[axis].div_ceil(2);
+            for range in [0..middle, middle..y[0].shape[axis]] {
+                let part = |v: &View| match axis.checked_sub(outer(v)) {
+                    Some(axis) if v.shape[axis] > 1 => v.slice(axis, range.clone()),
+                    _ => v.clone(),
+                };
+                self.forward(r, &[part(&x[0]), part(&x[1])], &[part(&y[0])]);
+            }
+            return;
+        }
         let w = walk([&y[0], &x[0], &x[1]], &y[0].shape, "binary");
         let [out, a, b] = &w.axes;
         let launch = Launch::new(source(), "forward", self.uniform(w.log, [a, b, out, a]), w.groups)

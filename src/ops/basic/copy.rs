@@ -4,7 +4,7 @@ use crate::gpu::recorder::Launch;
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec, Update};
-use crate::ops::axes::{walk, walk_rows};
+use crate::ops::axes::{too_wide, walk, walk_rows};
 
 fn source() -> &'static Source {
     shader!("basic/copy")
@@ -15,7 +15,7 @@ fn source() -> &'static Source {
 pub struct Copy;
 
 fn record(r: &mut Recorder, entry: &'static str, src: Option<&View>, dst: &View, add: bool, value: f32) {
-    if let Some(axis) = too_wide(r, src).or_else(|| too_wide(r, Some(dst))) {
+    if let Some(axis) = src.and_then(|v| too_wide(r, v)).or_else(|| too_wide(r, dst)) {
         let middle = dst.shape[axis].div_ceil(2);
         for part in [0..middle, middle..dst.shape[axis]] {
             let src = src.map(|v| v.slice(axis, part.clone()));
@@ -52,17 +52,6 @@ fn record(r: &mut Recorder, entry: &'static str, src: Option<&View>, dst: &View,
         launch = launch.read("x", &w.views[1], &w.cuts[1]);
     }
     r.launch(launch.flops(if add { dst.len() as f64 } else { 0.0 }));
-}
-
-/// The axis to halve where one step along the first axis is more than a binding holds; the executor cuts along the first axis alone.
-fn too_wide(r: &Recorder, view: Option<&View>) -> Option<usize> {
-    let view = view?;
-    let ranges: Vec<_> = view.shape.iter().enumerate().map(|(axis, &n)| 0..if axis == 0 { n.min(1) } else { n }).collect();
-    let last = view.shape.len() - 1;
-    // A window begins at an aligned byte, so that a little room is left in front of it.
-    let fits = view.span(&ranges).len() * view.dtype.size() <= (r.traits.max_binding as usize).saturating_sub(1024);
-    let reach = |&axis: &usize| (view.shape[axis] - 1) * view.strides[axis];
-    (1..last).filter(|&axis| !fits && view.shape[axis] > 1).max_by_key(reach)
 }
 
 /// `dst += src` for two views of the same shape.

@@ -1,6 +1,9 @@
 //! Outer product mean (Algorithm 10): from sequences to pairs, without the outer products of all pairs at once.
 //!
-//! The outer products of a few residues `i` with all `j` are made, projected and forgotten; the backward pass makes them again.
+//! The outer products of some residues `i` with all `j` are made, projected and forgotten; the backward pass makes them again. With one
+//! operand turned, so that residues are its innermost axis, every product of matrices reads and writes them where they lie:
+//! `[i, c, e, j]` is a matrix of rows `i c` and columns `e j`, and for one `i` a matrix of rows `c e` and columns `j`; `[c, e, i, j]` is a
+//! matrix of rows `c e` and columns `i j`.
 
 use std::ops::Range;
 
@@ -9,14 +12,16 @@ use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::view::{LANES, contiguous_strides, padded, padded_len};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::basic::binary::Binary;
 use crate::ops::basic::copy::copy;
 use crate::ops::basic::gemm::{self, Extra, Gemm};
 use crate::ops::basic::sum;
+use crate::ops::evoformer::triangle_product::turn;
 use crate::tensor::DType;
 
 /// Added to the number of sequences that two residues share.
 const EPSILON: f64 = 1e-3;
+/// Residues `i` of a partial gradient of the weights: fixed, so that neither chunks nor devices change a bit.
+const BLOCK: usize = 16;
 
 fn source() -> &'static Source {
     shader!("evoformer/outer_product_mean")
@@ -25,10 +30,23 @@ fn source() -> &'static Source {
 /// `left [s, n, c]` and `right [s, n, e]`, both already masked, `mask [s, n]`, `w [c e, f]`, `b [f]` to `[n, n, f]`:
 /// `(sum_sce left[s, i, c] right[s, j, e] w[c, e, f] + b[f]) / (1e-3 + sum_s mask[s, i] mask[s, j])`. Rows of `w` are those of `[c, e, f]`
 /// with `e` padded to whole groups, as the arena of parameters holds `output_w`, and zero there. The bias is divided too, as in AlphaFold's code; the
-/// mask is not differentiable. Workspace: two copies of the outer products of as many residues `i` as the device's limit allows, at
-/// least one.
+/// mask is not differentiable. Workspace: the outer products of as many residues `i` as twice the device's limit allows, at least
+/// sixteen; turned operands; and, backwards, one tensor of the output's size.
 #[derive(Debug, Clone, Copy)]
 pub struct OuterProductMean;
+
+/// The numbers of a launch.
+fn uniform(n: usize, groups: usize, mask: [usize; 2], (chain, last): (bool, bool)) -> UniformData {
+    let [n_seq, row] = mask;
+    UniformData::of(&[
+        ("n", n.into()),
+        ("groups", groups.into()),
+        ("n_seq", n_seq.into()),
+        ("row", row.into()),
+        ("chain", u32::from(chain).into()),
+        ("last", u32::from(last).into()),
+    ])
+}
 
 /// `norm [n, n, 1]`, one over the number of sequences that two residues share.
 fn pair_norm(r: &mut Recorder, mask: &View) -> View {
@@ -37,19 +55,24 @@ fn pair_norm(r: &mut Recorder, mask: &View) -> View {
     let step = ((r.traits.max_binding as usize).saturating_sub(1024) / (mask.strides[0] * mask.dtype.size())).max(1);
     for from in (0..n_seq).step_by(step) {
         let part = mask.slice(0, from..(from + step).min(n_seq));
-        let uniform = UniformData::of(&[
-            ("n", n.into()),
-            ("groups", part.groups().into()),
-            ("n_seq", part.shape[0].into()),
-            ("row", (part.strides[0] / LANES).into()),
-            ("chain", u32::from(from > 0).into()),
-            ("last", u32::from(from + step >= n_seq).into()),
-        ]);
-        let launch = Launch::new(source(), "pairs", uniform, [part.groups().div_ceil(64), n, 1]);
+        let numbers = uniform(n, part.groups(), [part.shape[0], part.strides[0] / LANES], (from > 0, from + step >= n_seq));
+        let launch = Launch::new(source(), "pairs", numbers, [part.groups().div_ceil(64), n, 1]);
         let flops = 2.0 * (n * n * part.shape[0]) as f64;
         r.launch(launch.read("mask", &part, &[]).write("norm", &norm, &[cut(1, 0, 1)]).flops(flops));
     }
     norm
+}
+
+/// `ds[i, j, f] = dy[i, j, f] norm[i, j]`, `[n, n padded, f]` with zeros where `j` is padded.
+fn weighed(r: &mut Recorder, dy: &View, norm: &View) -> View {
+    assert!(dy.is_contiguous(), "outer_product_mean backward of a gradient that is not contiguous: {dy:?}");
+    let (n, f) = (dy.shape[0], dy.width());
+    let ds = r.temp(&[n, padded(n), f], DType::F32);
+    let launch =
+        Launch::new(source(), "weigh", uniform(n, dy.groups(), [0; 2], (false, false)), [(padded(n) * dy.groups()).div_ceil(64), n, 1]);
+    let by_i = [cut(1, 0, 1)];
+    r.launch(launch.read("dy", dy, &by_i).read("norm", norm, &by_i).write("ds", &ds, &by_i).flops(dy.len() as f64));
+    ds
 }
 
 /// Contiguous memory under a shape that takes the padding of an axis for elements; it holds zeros.
@@ -58,9 +81,17 @@ fn unpadded(v: &View, shape: &[usize]) -> View {
     View { shape: shape.to_vec(), strides: contiguous_strides(shape), ..v.clone() }
 }
 
-/// The sizes of one call; c and e are padded to whole groups, whose products are zero.
+/// Memory from `offset` elements of `v` on, as a batch of matrices.
+fn matrices(v: &View, offset: usize, shape: [usize; 4], strides: [usize; 3]) -> View {
+    let [a, b, c] = strides;
+    View { offset: v.offset + offset, shape: shape.to_vec(), strides: vec![a, b, c, 1], ..v.clone() }
+}
+
+/// The sizes of one call; c and e are padded to whole groups, whose products are zero, and so is `pitch`, of n.
+#[derive(Clone, Copy)]
 struct Sizes {
     n: usize,
+    pitch: usize,
     c: usize,
     e: usize,
     f: usize,
@@ -71,9 +102,9 @@ struct Sizes {
 impl Sizes {
     fn new(r: &Recorder, x: &[View]) -> Self {
         let (n, c, e, f) = (x[0].shape[1], padded(x[0].width()), padded(x[1].width()), x[4].width());
-        // Two copies of the outer products and the gradient of the pairs, in single precision.
-        let bytes = n * (2 * c * e + padded(f)) * DType::F32.size();
-        Self { n, c, e, f, rows: r.chunk_rows(n, bytes, 1).min(n) }
+        let pitch = padded(n);
+        let rows = r.chunk_rows_within(2 * r.traits.workspace, n, c * e * pitch * DType::F32.size(), BLOCK).min(n);
+        Self { n, pitch, c, e, f, rows }
     }
 
     fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
@@ -81,10 +112,20 @@ impl Sizes {
         (0..n).step_by(rows).map(move |from| from..(from + rows).min(n))
     }
 
-    /// Workspace for a chunk: outer products as `[rows, c, n, e]`, where they are one product of matrices, and as `[rows, n, c, e]`, where
-    /// c and e are one axis.
-    fn outer(&self, r: &mut Recorder) -> [View; 2] {
-        [&[self.rows, self.c, self.n, self.e], &[self.rows, self.n, self.c, self.e]].map(|s| r.temp(s, DType::F32))
+    /// Workspace for the outer products of a chunk, in either layout.
+    fn outer(&self, r: &mut Recorder) -> View {
+        r.temp(&[self.rows, self.c, self.e, self.pitch], DType::F32)
+    }
+
+    /// A chunk's outer products `[i, c, e, j]` as a matrix of rows `i c` and columns `e j`.
+    fn by_operand(&self, outer: &View, rows: usize) -> View {
+        unpadded(&outer.slice(0, 0..rows), &[rows * self.c, self.e * self.pitch])
+    }
+
+    /// A chunk's outer products `[i, c, e, j]` as matrices of rows `c e` and columns `j`, one for each `i`.
+    fn by_residue(&self, outer: &View, rows: usize) -> View {
+        let k = self.c * self.e;
+        matrices(outer, 0, [rows, 1, k, self.n], [k * self.pitch, 0, self.pitch])
     }
 
     /// `[c e, f]`, the weights with zero rows where c is padded.
@@ -98,35 +139,52 @@ impl Sizes {
         whole
     }
 
-    /// `[s, n c]` of `[s, n, c]`.
+    /// `[s, n, c]` as `[s, n c]`.
     fn flat(&self, v: &View) -> View {
         unpadded(v, &[v.shape[0], v.shape[1] * padded(v.shape[2])])
     }
 
-    /// Both layouts of a chunk's outer products as matrices: `[rows c, n e]` and `[rows n, c e]`.
-    fn matrices(&self, outer: &[View; 2], rows: usize) -> [View; 2] {
-        let [a, b] = outer.each_ref().map(|v| v.slice(0, 0..rows));
-        [unpadded(&a, &[rows * self.c, self.n * self.e]), unpadded(&b, &[rows * self.n, self.c * self.e])]
+    /// `[s, n, c]` as `[s, c, n]`.
+    fn turned(&self, r: &mut Recorder, v: &View) -> View {
+        let all = unpadded(v, &[v.shape[0], v.shape[1], padded(v.shape[2])]);
+        let to = r.temp(&[all.shape[0], all.shape[2], all.shape[1]], v.dtype);
+        turn(r, &all, &to);
+        to
     }
 
-    /// The outer products of residues `i` with all others, in both layouts.
-    fn multiply(&self, r: &mut Recorder, x: &[View], outer: &[View; 2], i: &Range<usize>) {
-        let [by_c, _] = self.matrices(outer, i.len());
-        let left = self.flat(&x[0]).slice(1, i.start * self.c..i.end * self.c);
-        gemm::record(r, &Gemm::new(&left, true, &self.flat(&x[1]), false, &by_c));
-        let [from, to] = outer.each_ref().map(|v| v.slice(0, 0..i.len()));
-        copy(r, &to, &from.permute(&[0, 2, 1, 3]));
-    }
-}
-
-/// The view itself, or single precision in its place; [`finish`] brings the values back.
-fn single(r: &mut Recorder, v: &View) -> View {
-    if v.dtype == DType::F32 { v.clone() } else { r.temp(&v.shape, DType::F32) }
-}
-
-fn finish(r: &mut Recorder, v: &View, held: &View) {
-    if v != held {
-        copy(r, v, held);
+    /// `dw[c, e, f] = sum_ij o[i, j, c, e] ds[i, j, f]`: partial sums over the residues `i` of each block, then their sum.
+    fn weight_gradient(&self, r: &mut Recorder, outer: &View, [left, right]: [&View; 2], ds: &View, dw: &View) {
+        let (Self { n, pitch, c, e, f, .. }, n_seq, ce) = (*self, left.shape[0], self.c * self.e);
+        let parts = r.temp(&[n.div_ceil(BLOCK), ce, f], DType::F32);
+        for i in self.chunks() {
+            // o [c, e, i, j], a product for each c and e.
+            let a = matrices(left, i.start, [c, 1, n_seq, i.len()], [pitch, 0, c * pitch]);
+            let b = matrices(right, 0, [1, e, n_seq, n], [0, pitch, e * pitch]);
+            let o = matrices(outer, 0, [c, e, i.len(), n], [e * i.len() * pitch, i.len() * pitch, pitch]);
+            gemm::record(r, &Gemm::new(&a, true, &b, false, &o));
+            // Whole blocks are one batch; a short one is the last.
+            let whole = i.len() / BLOCK;
+            let mut part = |blocks: Range<usize>, k: usize| {
+                let (from, many) = (blocks.start * BLOCK * pitch, blocks.len());
+                let a = matrices(outer, from, [many, 1, ce, k], [BLOCK * pitch, 0, i.len() * pitch]);
+                let b = matrices(
+                    ds,
+                    i.start * ds.strides[0] + from * ds.strides[1],
+                    [many, 1, k, f],
+                    [BLOCK * ds.strides[0], 0, ds.strides[1]],
+                );
+                let to = parts.slice(0, i.start / BLOCK + blocks.start..i.start / BLOCK + blocks.end);
+                let to = matrices(&to, 0, [many, 1, ce, f], [to.strides[0], 0, to.strides[1]]);
+                gemm::record(r, &Gemm::new(&a, false, &b, false, &to));
+            };
+            if whole > 0 {
+                part(0..whole, BLOCK * pitch);
+            }
+            if whole * BLOCK < i.len() {
+                part(whole..whole + 1, (i.len() - whole * BLOCK) * pitch);
+            }
+        }
+        sum::record(r, &parts.slice(1, 0..dw.shape[0]), &[true, false, false], false, dw, 1.0);
     }
 }
 
@@ -159,13 +217,20 @@ impl Op for OuterProductMean {
         let size = Sizes::new(r, x);
         let w = size.weights(r, &x[3]);
         let norm = pair_norm(r, &x[2]); // [n, n, 1]
+        let (left, right) = (size.flat(&x[0]), size.turned(r, &x[1])); // [s, n c], [s, e, n]
+        let right = unpadded(&right, &[right.shape[0], size.e * size.pitch]); // [s, e n]
         let outer = size.outer(r);
         for i in size.chunks() {
-            size.multiply(r, x, &outer, &i); // line 3
-            let [_, by_pair] = size.matrices(&outer, i.len());
-            let (out, norm) = (y[0].slice(0, i.clone()).as_rows(), norm.slice(0, i).as_rows());
+            let by_operand = size.by_operand(&outer, i.len());
+            let columns = left.slice(1, i.start * size.c..i.end * size.c);
+            gemm::record(r, &Gemm::new(&columns, true, &right, false, &by_operand)); // line 3
+            let (n, by_residue) = (size.n, size.by_residue(&outer, i.len()));
+            let [out, norm] = [&y[0], &norm].map(|v| {
+                let part = v.slice(0, i.clone());
+                matrices(&part, 0, [i.len(), 1, n, v.width()], [v.strides[0], 0, v.strides[1]])
+            });
             // line 4
-            gemm::record(r, &Gemm { bias: Some(&x[4]), extra: Extra::Mask(&norm), ..Gemm::new(&by_pair, false, &w, false, &out) });
+            gemm::record(r, &Gemm { bias: Some(&x[4]), extra: Extra::Mask(&norm), ..Gemm::new(&by_residue, true, &w, false, &out) });
         }
     }
 
@@ -173,56 +238,44 @@ impl Op for OuterProductMean {
     // db[f] = sum_ij ds,  dw[c, e, f] = sum_ij o ds,  do[i, j, c, e] = sum_f ds w,
     // dleft[s, i, c] = sum_je right[s, j, e] do,  dright[s, j, e] = sum_ic left[s, i, c] do.
     fn backward(&self, r: &mut Recorder, b: &Backward) {
-        let (x, dy, size) = (b.x, b.dy0(), Sizes::new(r, b.x));
+        let (x, size) = (b.x, Sizes::new(r, b.x));
         let w = size.weights(r, &x[3]);
         let norm = pair_norm(r, &x[2]); // [n, n, 1]
+        let ds = weighed(r, b.dy0(), &norm); // [n, n, f]
+        if let Some(db) = &b.dx[4] {
+            sum::record(r, &ds.as_rows(), &[true, false], false, db, 1.0);
+        }
         let outer = size.outer(r);
-        let ds = r.temp(&[size.rows, size.n, size.f], DType::F32);
-        let [left, right] = [&x[0], &x[1]].map(|v| size.flat(v)); // [s, n c], [s, n e]
-        let held = [0, 1].map(|side| b.dx[side].as_ref().map(|v| single(r, v)));
-        let dw = b.dx[3].as_ref().map(|v| match v.dtype {
-            DType::F32 if v.shape == w.shape => v.clone(),
-            _ => r.temp(&w.shape, DType::F32),
-        });
-        let rows_b = b.dx[4].as_ref().map(|_| r.temp(&[size.n, size.f], DType::F32));
+        let right = size.turned(r, &x[1]); // [s, e, n]
+        if let Some(dw) = &b.dx[3] {
+            let left = size.turned(r, &x[0]); // [s, c, n]
+            size.weight_gradient(r, &outer, [&left, &right], &ds, dw);
+        }
+        if b.dx[..2].iter().all(Option::is_none) {
+            return;
+        }
+        let left = size.flat(&x[0]); // [s, n c]
+        let right = unpadded(&right, &[right.shape[0], size.e * size.pitch]); // [s, e n]
+        let turned = b.dx[1].as_ref().map(|_| r.temp(&[x[1].shape[0], size.e, size.n], DType::F32));
         for i in size.chunks() {
-            let [by_c, by_pair] = size.matrices(&outer, i.len());
-            let ds = ds.slice(0, 0..i.len());
-            let pairs = [dy, &norm].map(|v| v.slice(0, i.clone()).as_rows());
-            Binary { mul: true }.forward(r, &pairs, &[ds.as_rows()]);
-            if let Some(rows_b) = &rows_b {
-                sum::record(r, &ds, &[false, true, false], false, &rows_b.slice(0, i.clone()), 1.0);
-            }
-            let ds = ds.as_rows();
-            if let Some(dw) = &dw {
-                size.multiply(r, x, &outer, &i);
-                gemm::record(r, &Gemm { accumulate: i.start > 0, ..Gemm::new(&by_pair, true, &ds, false, dw) });
-            }
-            if held.iter().all(Option::is_none) {
-                continue;
-            }
-            gemm::record(r, &Gemm::new(&ds, false, &w, true, &by_pair));
-            let [to, from] = outer.each_ref().map(|v| v.slice(0, 0..i.len()));
-            copy(r, &to.permute(&[0, 2, 1, 3]), &from);
+            let (by_operand, by_residue) = (size.by_operand(&outer, i.len()), size.by_residue(&outer, i.len()));
+            let part = ds.slice(0, i.clone());
+            let part = matrices(&part, 0, [i.len(), 1, size.n, size.f], [ds.strides[0], 0, ds.strides[1]]);
+            gemm::record(r, &Gemm::new(&w, false, &part, true, &by_residue));
             let columns = i.start * size.c..i.end * size.c;
-            if let Some(dleft) = &held[0] {
-                gemm::record(r, &Gemm::new(&right, false, &by_c, true, &size.flat(dleft).slice(1, columns.clone())));
+            if let Some(dleft) = &b.dx[0] {
+                gemm::record(r, &Gemm::new(&right, false, &by_operand, true, &size.flat(dleft).slice(1, columns.clone())));
             }
-            if let Some(dright) = &held[1] {
-                let dright = size.flat(dright);
-                gemm::record(r, &Gemm { accumulate: i.start > 0, ..Gemm::new(&left.slice(1, columns), false, &by_c, false, &dright) });
-            }
-        }
-        for (dx, held) in b.dx.iter().zip(&held) {
-            if let (Some(dx), Some(held)) = (dx, held) {
-                finish(r, dx, held);
+            if let Some(dright) = &turned {
+                let dright = unpadded(dright, &right.shape);
+                gemm::record(
+                    r,
+                    &Gemm { accumulate: i.start > 0, ..Gemm::new(&left.slice(1, columns), false, &by_operand, false, &dright) },
+                );
             }
         }
-        if let (Some(to), Some(dw)) = (&b.dx[3], &dw) {
-            finish(r, to, &dw.slice(0, 0..to.shape[0]));
-        }
-        if let (Some(to), Some(rows_b)) = (&b.dx[4], &rows_b) {
-            sum::record(r, rows_b, &[true, false], false, to, 1.0);
+        if let (Some(to), Some(from)) = (&b.dx[1], &turned) {
+            turn(r, from, &unpadded(to, &[to.shape[0], to.shape[1], size.e]));
         }
     }
 

@@ -1,14 +1,17 @@
 //! The sum over the third edge of a triangle: the heart of Algorithms 11 and 12, triangle multiplication.
 
-use crate::gpu::recorder::{Launch, cut};
+use crate::gpu::recorder::{Family, Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::view::{LANES, padded};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::basic::gemm::{self, Gemm};
+use crate::tensor::DType;
 
 /// Elements along each side of what a workgroup turns.
 const TILE: usize = 32;
+/// Pairs that a workgroup of the tiled kernel makes, along `i` and along `j`.
+const PAIRS: [usize; 2] = [64, 32];
 
 fn source() -> &'static Source {
     shader!("evoformer/triangle_product")
@@ -23,7 +26,7 @@ pub struct TriangleProduct {
 }
 
 /// `y[b, j, i] = x[b, i, j]` for strided views.
-fn turn(r: &mut Recorder, x: &View, y: &View) {
+pub(super) fn turn(r: &mut Recorder, x: &View, y: &View) {
     let [batch, rows, columns] = x.shape[..] else { panic!("turn of {:?}", x.shape) };
     assert_eq!(y.shape, [batch, columns, rows], "turn of {:?}", x.shape);
     let stride = |v: &View, axis: usize| (v.strides[axis] / LANES).into();
@@ -42,11 +45,51 @@ fn turn(r: &mut Recorder, x: &View, y: &View) {
 }
 
 /// One product of matrices for each channel: `y[.., c] = a[.., c] b[.., c]`, all `[n, n, c]` and strided as they like, the first two axes
-/// of `a` and `b` in the order that `ta` and `tb` say. Workspace: as many channels at a time as the device's limit allows.
-fn product(r: &mut Recorder, (a, ta): (&View, bool), (b, tb): (&View, bool), y: &View) {
+/// of `a` and `b` in the order that `ta` and `tb` say.
+fn product(r: &mut Recorder, a: (&View, bool), b: (&View, bool), y: &View) {
+    if r.traits.family != Family::Tiled || !tiled(r, a, b, y) {
+        by_channel(r, a, b, y);
+    }
+}
+
+/// The product from where the pairs lie, without workspace; nothing is recorded where that is beyond what the device can bind.
+fn tiled(r: &mut Recorder, (a, ta): (&View, bool), (b, tb): (&View, bool), y: &View) -> bool {
+    let (n, c) = (y.shape[0], y.width());
+    // A window begins at an aligned byte, so that a little room is left in front of it.
+    let limit = (r.traits.max_binding as usize).saturating_sub(1024);
+    let fits = |v: &View, rows: usize, columns: usize| v.span(&[0..rows.min(n), 0..columns.min(n), 0..c]).len() * v.dtype.size() <= limit;
+    // The axes of k, and how much of it a launch may reach along: the sum goes on from what the last launch stored.
+    let axes = [usize::from(!ta), usize::from(tb)];
+    let reach = |v: &View, axis: usize, pairs: usize, k: usize| if axis == 0 { fits(v, k, pairs) } else { fits(v, pairs, k) };
+    let both = |k: usize| reach(a, axes[0], PAIRS[0], k) && reach(b, axes[1], PAIRS[1], k);
+    let halves = std::iter::successors(Some(n), |k| (*k > LANES).then(|| k.div_ceil(2)));
+    let Some(step) = halves.into_iter().find(|k| both(*k)) else { return false };
+    if step < n && y.dtype != DType::F32 || !fits(y, PAIRS[0], PAIRS[1]) {
+        return false;
+    }
+    let stride = |v: &View, axis: usize| v.strides[axis] / LANES;
+    for from in (0..n).step_by(step) {
+        let part = from..(from + step).min(n);
+        let [a, b] = [(a, axes[0]), (b, axes[1])].map(|(v, axis)| v.slice(axis, part.clone()));
+        let fields = [("n", n), ("k", part.len()), ("groups", y.groups()), ("ai", stride(&a, 1 - axes[0])), ("ak", stride(&a, axes[0]))];
+        let more = [("bj", stride(&b, 1 - axes[1])), ("bk", stride(&b, axes[1])), ("y0", stride(y, 0)), ("y1", stride(y, 1))];
+        let fields: Vec<_> = fields.into_iter().chain(more).map(|(name, v)| (name, v.into())).collect();
+        let groups = [n.div_ceil(PAIRS[0]), n.div_ceil(PAIRS[1]), y.groups().div_ceil(2)];
+        let launch = Launch::new(shader!("evoformer/triangle_product/tiled"), "product", UniformData::of(&fields), groups)
+            .constant("CHAIN", f64::from(u8::from(from > 0)))
+            .read("a", &a, &[cut(0, 1 - axes[0], PAIRS[0])])
+            .read("b", &b, &[cut(1, 1 - axes[1], PAIRS[1])])
+            .write("y", y, &[cut(0, 0, PAIRS[0]), cut(1, 1, PAIRS[1])]);
+        r.launch(launch.flops(2.0 * (n * n * part.len() * c) as f64));
+    }
+    true
+}
+
+/// The product with channels turned to the outside and back. Workspace: as many channels at a time as twice the device's limit allows.
+fn by_channel(r: &mut Recorder, (a, ta): (&View, bool), (b, tb): (&View, bool), y: &View) {
     let (n, c) = (y.shape[0], y.shape[2]);
     let bytes = n * padded(n) * [a, b, y].iter().map(|v| v.dtype.size()).sum::<usize>();
-    let step = r.chunk_rows(c, bytes, LANES).min(c);
+    let step = r.chunk_rows_within(2 * r.traits.workspace, c, bytes, LANES).min(c);
     let held = [a, b, y].map(|v| r.temp(&[n, step, n], v.dtype)); // [i, c, k]
     for from in (0..c).step_by(step) {
         let channels = from..(from + step).min(c);

@@ -247,6 +247,12 @@ fn windows_and_checks_change_no_bit() {
     for case in cases() {
         check(&gpu, &cache, &case, DType::F32);
     }
+    // The tiled kernels of a sum over pairs are cut along the sum, too.
+    let gpu = Gpu::open(&Choice { family: Some(Family::Tiled), ..choice.clone() }).expect("a Vulkan, Metal or DX12 adapter");
+    let cache = Cache::default();
+    for case in cases().iter().filter(|c| c.name.starts_with("triangle")) {
+        check(&gpu, &cache, case, DType::F32);
+    }
     let (wide, narrow) = (replayed(&Choice::default()), replayed(&choice));
     assert_eq!(wide, narrow, "64 KiB windows change a bit");
 }
