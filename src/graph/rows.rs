@@ -5,6 +5,10 @@
 use crate::gpu::View;
 use crate::graph::{Graph, Inner, Origin, Tensor};
 
+/// Bytes that the inner tensors of one layer may take where there is no backward pass: little beside one pair representation of a chain so
+/// long that it counts, and enough for every product to keep a GPU busy.
+const ROOM: u64 = 512 << 20;
+
 /// How much of a recording there is, to go back to.
 struct Mark {
     tensors: usize,
@@ -17,6 +21,12 @@ struct Mark {
 }
 
 impl Graph {
+    /// States that the recording has no backward pass, so that layers may be made in parts; see [`Graph::bound`].
+    pub fn forward_only(&self) {
+        let room = self.inner.borrow().room.unwrap_or(ROOM);
+        self.bound(room);
+    }
+
     /// States that what is recorded from here on has no backward pass, and that the tensors inside a body of [`Graph::rows`] may take about
     /// `bytes` together.
     pub fn bound(&self, bytes: u64) {

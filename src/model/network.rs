@@ -62,6 +62,7 @@ impl Network {
 
     /// Records a pass without gradient that leaves what it made for the next one.
     pub fn recycling_pass<'g>(&self, graph: &'g Graph, e: Extents, members: usize, seed: Option<Tensor<'g>>) -> Pass<'g> {
+        graph.forward_only();
         let pass = self.pass(graph, e, members, seed, &|_| false);
         recycle(graph, &previous(graph, e.n_res, &self.config), &pass.prediction);
         pass

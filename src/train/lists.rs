@@ -14,10 +14,6 @@ use crate::tensor::DType;
 use crate::train::labels::{Labels, Losses, losses};
 use crate::train::optimizer;
 
-/// Bytes that the inner tensors of one layer of a prediction may take before the layer is made in parts: little beside one pair
-/// representation of a chain so long that it counts, and enough for every product to keep a GPU busy.
-const ROOM: u64 = 512 << 20;
-
 /// How a step is recorded.
 #[derive(Debug, Clone)]
 pub struct Recipe {
@@ -104,7 +100,6 @@ pub fn training(recipe: &Recipe) -> Lists {
 pub fn prediction(model: &Config, extents: Extents, storage: DType) -> Lists {
     let network = Network::new(model.clone(), storage);
     let graph = ops::graph(storage, 0);
-    graph.bound(ROOM);
     let p = network.recycling_pass(&graph, extents, 1, None).prediction;
     graph.output("plddt", p.plddt);
     if let Some(pae) = p.pae {
