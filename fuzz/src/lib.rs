@@ -8,6 +8,8 @@
 pub mod data;
 #[path = "../../src/error.rs"]
 pub mod error;
+#[path = "../../src/hash.rs"]
+pub mod hash;
 #[path = "../../src/io/mod.rs"]
 pub mod io;
 #[path = "../../src/protein/mod.rs"]

@@ -65,7 +65,7 @@ pub struct Taken {
 }
 
 /// Nanoseconds that the threads of this process ran, as Linux tells; `None` elsewhere.
-fn ran() -> Option<f64> {
+pub fn ran() -> Option<f64> {
     let tasks = std::fs::read_dir("/proc/self/task").ok()?.flatten();
     let of = |task: std::fs::DirEntry| -> Option<f64> {
         std::fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()

@@ -131,6 +131,19 @@ fn a_wrong_import_is_noticed() {
     assert_eq!(wrong("src/data/x.rs", "use crate::io;\nuse crate::error::Result;\nuse super::gpu;"), 0);
 }
 
+/// The fuzz targets' package compiles the reading modules by themselves: it must name every module that these import.
+#[test]
+fn the_fuzz_package_has_what_its_modules_import() {
+    let library = text(Path::new("fuzz/src/lib.rs"));
+    let named: BTreeSet<String> = library.lines().filter_map(|l| Some(l.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned())).collect();
+    assert!(named.len() >= 5 && named.contains("io"), "{named:?}");
+    let sources = files("src", "rs").into_iter().filter(|p| named.contains(&module_of(p)));
+    for path in sources {
+        let missing: Vec<String> = imports(&path, &text(&path)).into_iter().filter(|m| floor(m).is_some() && !named.contains(m)).collect();
+        assert!(missing.is_empty(), "{} imports {missing:?}, which fuzz/src/lib.rs lacks", path.display());
+    }
+}
+
 #[test]
 fn files_are_short() {
     let sources = ["src", "tests"].into_iter().flat_map(|f| files(f, "rs")).map(|p| (p, RUST_LINES));
