@@ -125,6 +125,9 @@ impl<'a> Predictor<'a> {
 
     /// Plans, says what the plan needs, and allocates it; other plans make room where memory is short.
     fn prepare(&mut self, key: Key, request: &Request) -> Result<usize> {
+        if key.extents.n_res > self.bound(&key.config) {
+            return Err(self.refused(Error::Memory("the pair representation alone would be too large".into()), &key));
+        }
         let (network, graph) = record(&key, self.storage);
         let planned = self.plan(&graph).map_err(|e| self.refused(e, &key))?;
         let (bytes, flops) = (planned.plan.peak_bytes, planned.flops());
@@ -157,6 +160,12 @@ impl<'a> Predictor<'a> {
         Ok(self.ready.len() - 1)
     }
 
+    /// Residues of which not even the pair representation would fit: recording what a pass over more of them does would take minutes.
+    fn bound(&self, config: &Config) -> usize {
+        let elements = available(self.gpu).map_or(u64::MAX, |have| have / self.storage.size() as u64).min(u64::from(u32::MAX));
+        (elements as f64 / config.c_z as f64).sqrt() as usize
+    }
+
     /// Plans a recording, unless a tensor of it has more elements than shaders can count.
     fn plan(&self, graph: &Graph) -> Result<Planned> {
         match graph.largest() {
@@ -179,7 +188,7 @@ impl<'a> Predictor<'a> {
             self.plan(&graph).is_ok_and(|p| p.plan.peak_bytes <= have && given(&p))
         };
         // Between a length that fits and one that does not, in buckets.
-        let (mut good, mut bad) = (0, key.extents.n_res / BUCKET);
+        let (mut good, mut bad) = (0, (key.extents.n_res / BUCKET).min(self.bound(&key.config) / BUCKET + 1));
         while bad - good > 1 {
             let middle = (good + bad) / 2;
             if fits(middle * BUCKET) { good = middle } else { bad = middle }
