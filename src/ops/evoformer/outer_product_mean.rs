@@ -30,7 +30,7 @@ fn source() -> &'static Source {
 /// `left [s, n, c]` and `right [s, n, e]`, both already masked, `mask [s, n]`, `w [c e, f]`, `b [f]` to `[n, n, f]`:
 /// `(sum_sce left[s, i, c] right[s, j, e] w[c, e, f] + b[f]) / (1e-3 + sum_s mask[s, i] mask[s, j])`. Rows of `w` are those of `[c, e, f]`
 /// with `e` padded to whole groups, as the arena of parameters holds `output_w`, and zero there. The bias is divided too, as in AlphaFold's code; the
-/// mask is not differentiable. Workspace: the outer products of as many residues `i` as twice the device's limit allows, at least
+/// mask is not differentiable. Workspace: the outer products of as many residues `i` as four times the device's limit allows, at least
 /// sixteen; turned operands; and, backwards, one tensor of the output's size.
 #[derive(Debug, Clone, Copy)]
 pub struct OuterProductMean;
@@ -103,7 +103,7 @@ impl Sizes {
     fn new(r: &Recorder, x: &[View]) -> Self {
         let (n, c, e, f) = (x[0].shape[1], padded(x[0].width()), padded(x[1].width()), x[4].width());
         let pitch = padded(n);
-        let rows = r.chunk_rows_within(2 * r.traits.workspace, n, c * e * pitch * DType::F32.size(), BLOCK).min(n);
+        let rows = r.chunk_rows_within(4 * r.traits.workspace, n, c * e * pitch * DType::F32.size(), BLOCK).min(n);
         Self { n, pitch, c, e, f, rows }
     }
 
