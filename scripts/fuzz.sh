@@ -69,6 +69,7 @@ printf '| target | executions | coverage | peak RSS (MB) | CPU (s) | longest inp
 status=0
 for target in "${targets[@]}"; do
     seeds "$target"
+    nice -n 5 cargo +nightly fuzz build ${FUZZ_TARGET_DIR:+--target-dir "$FUZZ_TARGET_DIR"} "$target" 2>/dev/null
     log=$corpus/$target.log
     outcome="nothing found"
     TIMEFORMAT=%U
