@@ -64,11 +64,20 @@ pub struct Backward<'a> {
     pub y: &'a [View],
     /// Gradients of the outputs; `None` where nothing depends on the output.
     pub dy: &'a [Option<View>],
-    /// Where to write gradients of the inputs; `None` where nobody wants one. Written whole, never added to.
+    /// Where to write gradients of the inputs; `None` where nobody wants one. Written whole, unless `add` says otherwise.
     pub dx: &'a [Option<View>],
+    /// Whether the memory of output 0's gradient is read by nobody else from here on, so that it may be written over.
+    pub own: bool,
+    /// Gradients that are added to what is there: bit `i` stands for input `i`. Set only where [`Op::adds`] allows it.
+    pub add: u32,
 }
 
 impl Backward<'_> {
+    /// Whether the gradient of input `i` is added to what is there.
+    pub fn adds(&self, i: usize) -> bool {
+        self.add >> i & 1 == 1
+    }
+
     /// The gradient of the only output; the graph never asks for a backward pass without one.
     pub fn dy0(&self) -> &View {
         self.dy[0].as_ref().expect("a backward pass has a gradient of its output")
@@ -100,6 +109,16 @@ pub trait Op: Debug {
     /// Whether input `i` has a gradient at all.
     fn differentiable(&self, _i: usize) -> bool {
         true
+    }
+
+    /// Whether backward can add the gradient of input `i` to what is there.
+    fn adds(&self, _i: usize) -> bool {
+        false
+    }
+
+    /// Whether the gradient of input `i` is that of output 0 as it stands, where both have one shape.
+    fn passes(&self, _i: usize) -> bool {
+        false
     }
 
     /// What backward reads of the forward pass.

@@ -1,4 +1,4 @@
-// y = mask * x * sigmoid(gate), the mask of a row repeated over its channels. Strides count groups of four; without a gate it is 1.
+// y = mask * x * sigmoid(gate), the mask of a row repeated over its channels. Strides count groups of four; what is not there is 1.
 #storage x
 #storage gate
 #storage mask
@@ -7,7 +7,7 @@
 #storage dx
 #storage dgate
 struct Params {
-    n_i: u32, n_j: u32, groups: u32, log: u32, gated: u32,
+    n_i: u32, n_j: u32, groups: u32, log: u32, gated: u32, masked: u32,
     x0: u32, x1: u32, g0: u32, g1: u32, m0: u32, y0: u32, y1: u32,
     dx0: u32, dx1: u32, dg0: u32, dg1: u32,
 }
@@ -19,13 +19,17 @@ fn place(wg: vec3<u32>, lane: u32) -> Place {
     let at = grid(wg);
     return Place(at.y, at.x * (64u >> p.log) + (lane >> p.log), lane & ((1u << p.log) - 1u));
 }
+fn kept(at: Place) -> f32 {
+    if p.masked == 0u { return 1.0; }
+    return mask_ld(at.i * p.m0 + at.j);
+}
 fn sigmoid(v: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + exp(-v)); }
 
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
-    let m = mask_ld(at.i * p.m0 + at.j);
+    let m = kept(at);
     for (var g = at.g; g < p.groups; g += 1u << p.log) {
         // x is zero in the padding, and so is y.
         var v = x_ld4(at.i * p.x0 + at.j * p.x1 + g) * m;
@@ -39,7 +43,7 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
 fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
-    let m = mask_ld(at.i * p.m0 + at.j);
+    let m = kept(at);
     for (var g = at.g; g < p.groups; g += 1u << p.log) {
         let d = dy_ld4(at.i * p.y0 + at.j * p.y1 + g) * m;
         let s = sigmoid(gate_ld4(at.i * p.g0 + at.j * p.g1 + g));
@@ -53,7 +57,7 @@ fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_inde
 fn backward_plain(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
-    let m = mask_ld(at.i * p.m0 + at.j);
+    let m = kept(at);
     for (var g = at.g; g < p.groups; g += 1u << p.log) {
         dx_st4(at.i * p.dx0 + at.j * p.dx1 + g, dy_ld4(at.i * p.y0 + at.j * p.y1 + g) * m);
     }

@@ -2,6 +2,9 @@
 struct Params { rows: u32, width: u32, groups: u32, eps: f32, block: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
+// The gradient is added to what is there.
+override ADD: bool = false;
+
 fn total(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 
 // Mean and 1/std are kept for the backward pass as stats[row] = (mean, 1/std, 0, 0). Rows beyond the last repeat it and store nothing.
@@ -42,7 +45,10 @@ fn scaled(base: u32, g: u32, xhat: vec4<f32>) {
     y_st4(base + g, (xhat * scale_ld4(g) + offset_ld4(g)) * lanes(g, p.width));
 }
 
-// dx = rstd * (dy*scale - mean(dy*scale) - xhat * mean(dy*scale*xhat)),  xhat = (x - mean) * rstd
+fn give(i: u32, v: vec4<f32>) {
+    if ADD { dx_st4(i, dx_ld4(i) + v); } else { dx_st4(i, v); }
+}
+// dx (+)= rstd * (dy*scale - mean(dy*scale) - xhat * mean(dy*scale*xhat)),  xhat = (x - mean) * rstd
 fn gradient(row: u32, first: u32, lane: u32) {
     let at = min(row, p.rows - 1u);
     let base = at * p.groups;
@@ -70,11 +76,11 @@ fn gradient(row: u32, first: u32, lane: u32) {
     if row >= p.rows { return; }
 #repeat i 8
     if first + $iu * 8u < p.groups {
-        dx_st4(base + first + $iu * 8u, s.y * (d$i - mean_d - h$i * mean_dx) * lanes(first + $iu * 8u, p.width));
+        give(base + first + $iu * 8u, s.y * (d$i - mean_d - h$i * mean_dx) * lanes(first + $iu * 8u, p.width));
     }
 #end
     for (var g = first + 64u; g < p.groups; g += 8u) {
         let xhat = (x_ld4(base + g) - s.x) * s.y;
-        dx_st4(base + g, s.y * (dy_ld4(base + g) * scale_ld4(g) - mean_d - xhat * mean_dx) * lanes(g, p.width));
+        give(base + g, s.y * (dy_ld4(base + g) * scale_ld4(g) - mean_d - xhat * mean_dx) * lanes(g, p.width));
     }
 }

@@ -44,7 +44,7 @@ fn attention(name: &'static str, bias: bool, gate: bool, [b, q, k, h, d]: [usize
 /// All cases: 256 residues, 128 clustered and 1,024 extra sequences, `c_m` 256, `c_z` 128, `c_e` 64.
 pub fn all() -> Vec<Case> {
     let product = |ta, tb| Matmul { ta, tb };
-    let linear = |bias, act| Linear { bias, act };
+    let linear = |bias, act| Linear { bias, act, tail: 0 };
     let (out, into) = (TriangleProduct { outgoing: true }, TriangleProduct { outgoing: false });
     let norm = LayerNorm { eps: 1e-5 };
     vec![
@@ -80,7 +80,7 @@ pub fn all() -> Vec<Case> {
         case("add pair", Binary { mul: false }, &[&[256, 256, 128], &[256, 256, 128]]),
         case("mul pair", Binary { mul: true }, &[&[256, 256, 128], &[256, 256, 128]]),
         case("mul mask", Binary { mul: true }, &[&[256, 256, 128], &[256, 256, 1]]),
-        case("gated pair", Gated { gate: true }, &[&[256, 256, 128], &[256, 256, 128], &[256, 256]]),
+        case("gated pair", Gated { gate: true, mask: true }, &[&[256, 256, 128], &[256, 256, 128], &[256, 256]]),
         case("sigmoid pair", Unary::Sigmoid, &[&[256, 256, 128]]),
         case("relu msa", Unary::Relu, &[&[128, 256, 256]]),
         case("sum over sequences", Sum::mean(&[0]), &[&[128, 256, 256]]),

@@ -130,6 +130,28 @@ pub struct Traits {
     pub workspace: u64,
 }
 
+/// A sum over the first axis that may wait until something touches where it goes, so that many are one dispatch.
+#[derive(Debug, Clone)]
+pub struct Late {
+    /// `[parts, rows, columns]`, f32; each part's rows follow one another.
+    pub parts: View,
+    /// `[rows, columns]`, f32 and contiguous.
+    pub to: View,
+    /// Whether the sum is added to what is there.
+    pub add: bool,
+}
+
+/// Sums that wait, and the memory of their parts.
+#[derive(Debug)]
+struct Waiting {
+    /// Memory that nothing but whole lists reads: the arena of gradients.
+    root: Root,
+    carry_out: fn(&mut Recorder, Vec<Late>),
+    sums: Vec<Late>,
+    /// The root that parts are placed in one after the other, and the elements taken so far.
+    shelf: Option<(Root, usize)>,
+}
+
 /// Collects what operations record.
 #[derive(Debug)]
 pub struct Recorder {
@@ -139,12 +161,18 @@ pub struct Recorder {
     sizes: Vec<(Root, u64)>,
     next_root: u32,
     node: usize,
+    waiting: Option<Waiting>,
 }
 
 impl Recorder {
     /// An empty recorder whose temporaries take roots from `next_root` on.
     pub fn new(traits: Traits, next_root: u32) -> Self {
-        Self { traits, commands: Vec::new(), sizes: Vec::new(), next_root, node: 0 }
+        Self { traits, commands: Vec::new(), sizes: Vec::new(), next_root, node: 0, waiting: None }
+    }
+
+    /// Lets sums into `root` wait; `carry_out` records them.
+    pub fn wait_for(&mut self, root: Root, carry_out: fn(&mut Recorder, Vec<Late>)) {
+        self.waiting = Some(Waiting { root, carry_out, sums: Vec::new(), shelf: None });
     }
 
     /// States which node records from here on.
@@ -155,6 +183,9 @@ impl Recorder {
     /// Records a dispatch. An empty grid is no dispatch.
     pub fn launch(&mut self, launch: Launch) {
         if launch.groups.iter().all(|&n| n > 0) {
+            if launch.binds.iter().any(|b| self.awaits(&b.view)) {
+                self.settle();
+            }
             self.commands.push(Recorded { node: self.node, command: Command::Launch(Box::new(launch)) });
         }
     }
@@ -162,6 +193,9 @@ impl Recorder {
     /// Records the filling of a contiguous view with zeros.
     pub fn clear(&mut self, view: &View) {
         assert!(view.is_contiguous(), "clear of a view that is not contiguous: {view:?}");
+        if self.awaits(view) {
+            self.settle();
+        }
         self.commands.push(Recorded { node: self.node, command: Command::Clear(view.clone()) });
     }
 
@@ -171,6 +205,56 @@ impl Recorder {
         self.next_root += 1;
         self.sizes.push((root, padded_len(shape) as u64 * dtype.size() as u64));
         View::whole(root, shape, dtype)
+    }
+
+    /// Workspace for parts of a sum into `to` that is given to [`Recorder::sum_later`] next: beside that of others where the sum may wait.
+    pub fn temp_parts(&mut self, shape: &[usize], to: &View) -> View {
+        let n = padded_len(shape).next_multiple_of(crate::gpu::view::ARENA_UNIT);
+        let most = self.traits.workspace.min(self.traits.max_binding) as usize / DType::F32.size();
+        let waits = self.waiting.as_ref().is_some_and(|w| w.root == to.root) && n <= most;
+        if !waits {
+            return self.temp(shape, DType::F32);
+        }
+        let full = |w: &Waiting| w.shelf.is_some_and(|(_, taken)| taken + n > most);
+        if self.waiting.as_ref().is_some_and(full) {
+            self.settle();
+        }
+        let taken = self.waiting.as_ref().and_then(|w| w.shelf);
+        let (root, offset) = taken.unwrap_or_else(|| (self.temp(&[0], DType::F32).root, 0));
+        let size = self.sizes.iter_mut().rfind(|(r, _)| *r == root).expect("a root of this recorder");
+        size.1 = ((offset + n) * DType::F32.size()) as u64;
+        if let Some(waiting) = &mut self.waiting {
+            waiting.shelf = Some((root, offset + n));
+        }
+        View { offset, ..View::whole(root, shape, DType::F32) }
+    }
+
+    /// Records a sum now, or before anything touches where it goes.
+    pub fn sum_later(&mut self, late: Late) {
+        if self.awaits(&late.to) {
+            self.settle();
+        }
+        match &mut self.waiting {
+            Some(waiting) if waiting.root == late.to.root => waiting.sums.push(late),
+            Some(Waiting { carry_out, .. }) => carry_out(self, vec![late]),
+            None => panic!("a sum without anybody to carry it out"),
+        }
+    }
+
+    /// Whether a sum into a part of `view` waits.
+    fn awaits(&self, view: &View) -> bool {
+        let Some(waiting) = self.waiting.as_ref().filter(|w| w.root == view.root && !w.sums.is_empty()) else { return false };
+        let span = view.full_span();
+        let meets = |other: std::ops::Range<usize>| other.start < span.end && span.start < other.end;
+        waiting.sums.iter().any(|s| meets(s.to.full_span()))
+    }
+
+    /// Records what waits.
+    fn settle(&mut self) {
+        let Some(waiting) = &mut self.waiting else { return };
+        let (sums, carry_out) = (std::mem::take(&mut waiting.sums), waiting.carry_out);
+        waiting.shelf = None;
+        carry_out(self, sums);
     }
 
     /// How many of `rows` rows of workspace, at `bytes` each, one chunk may hold: a multiple of `align`, at least one such multiple.
@@ -186,7 +270,8 @@ impl Recorder {
     }
 
     /// The commands and the sizes of the temporaries they use.
-    pub fn finish(self) -> (Vec<Recorded>, Vec<(Root, u64)>) {
+    pub fn finish(mut self) -> (Vec<Recorded>, Vec<(Root, u64)>) {
+        self.settle();
         (self.commands, self.sizes)
     }
 }

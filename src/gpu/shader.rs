@@ -81,7 +81,20 @@ impl UniformData {
         data.bytes.resize(data.bytes.len().next_multiple_of(16), 0);
         data
     }
+
+    /// The same block followed by a table of [`TABLE`] rows, those beyond the given ones zero.
+    pub fn table(mut self, name: &'static str, rows: &[[u32; 4]]) -> Self {
+        assert!(rows.len() <= TABLE, "{} rows in a table of {TABLE}", rows.len());
+        let offset = self.bytes.len();
+        self.fields.push((name, "array<vec4<u32>, 256>", offset as u32));
+        self.bytes.extend(rows.iter().flatten().flat_map(|v| v.to_le_bytes()));
+        self.bytes.resize(offset + TABLE * 16, 0);
+        self
+    }
 }
+
+/// Rows of a uniform block's table.
+pub const TABLE: usize = 256;
 
 /// A field's value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -297,6 +310,10 @@ fn fields(module: &naga::Module, ty: naga::Handle<naga::Type>) -> Vec<(String, S
         naga::TypeInner::Scalar(naga::Scalar::U32) => "u32".to_string(),
         naga::TypeInner::Scalar(naga::Scalar::I32) => "i32".to_string(),
         naga::TypeInner::Scalar(naga::Scalar::F32) => "f32".to_string(),
+        naga::TypeInner::Array { base, size: naga::ArraySize::Constant(n), .. } => match module.types[base].inner {
+            naga::TypeInner::Vector { size: naga::VectorSize::Quad, scalar: naga::Scalar::U32 } => format!("array<vec4<u32>, {n}>"),
+            ref other => format!("{other:?}"),
+        },
         ref other => format!("{other:?}"),
     };
     members.iter().map(|m| (m.name.clone().unwrap_or_default(), kind(m.ty), m.offset)).collect()

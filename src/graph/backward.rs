@@ -2,11 +2,12 @@
 //!
 //! A gradient has the geometry of the tensor that owns the memory, so the gradient of a view is the same view of the owner's gradient.
 //! Where the views that contribute cover the owner once and do not overlap, each backward writes its part directly; otherwise parts are
-//! added. Must not know any operation.
+//! added, by the operation itself where it can. A gradient that an operation passes on as it stands, as a residual's, takes the memory of
+//! the one it comes from. Must not know any operation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::gpu::View;
+use crate::gpu::{Root, View};
 use crate::graph::{Graph, Info, Inner, Node, Origin, Step, Tensor};
 
 /// How contributions to one owner's gradient come together.
@@ -35,7 +36,7 @@ impl Graph {
         assert!(inner.room.is_none(), "a backward pass of a recording that is bound to have none");
         let n_nodes = inner.nodes.len();
         let active = inner.active();
-        let mut sweep = Sweep { parts: BTreeMap::new(), grads: BTreeMap::new(), renamed: BTreeMap::new(), redone: BTreeSet::new() };
+        let mut sweep = Sweep::default();
         for (tensor, _) in seeds {
             let info = &inner.tensors[tensor.id];
             sweep.parts.entry(info.base).or_default().push(info.view.clone());
@@ -48,21 +49,22 @@ impl Graph {
                 let info = &inner.tensors[t];
                 if inner.nodes[n].op.differentiable(i) && active[info.base] {
                     sweep.parts.entry(info.base).or_default().push(info.view.clone());
+                    sweep.users.entry(info.base).or_default().push(n);
                 }
             }
         }
         for (tensor, seed) in seeds {
             let info = inner.tensors[tensor.id].clone();
-            let dst = sweep.part(inner, info.base, &info.view);
+            let dst = sweep.part(inner, info.base, &info.view, false);
             match seed {
-                None => inner.steps.push(Step::Fill { dst: dst.0.clone(), value: 1.0 }),
+                None => inner.steps.push(Step::Fill { dst: dst.target.clone(), value: 1.0 }),
                 Some(seed) => {
                     let src = inner.tensors[seed.id].view.clone();
-                    inner.steps.push(Step::Fill { dst: dst.0.clone(), value: 0.0 });
-                    inner.steps.push(Step::Accumulate { dst: dst.0.clone(), src });
+                    inner.steps.push(Step::Fill { dst: dst.target.clone(), value: 0.0 });
+                    inner.steps.push(Step::Accumulate { node: None, dst: dst.target.clone(), src });
                 }
             }
-            sweep.merge(inner, dst);
+            sweep.merge(inner, None, dst);
         }
         for n in (0..n_nodes).rev() {
             if inner.nodes[n].y.iter().any(|y| sweep.parts.contains_key(y)) {
@@ -73,19 +75,34 @@ impl Graph {
     }
 }
 
+#[derive(Debug, Default)]
 struct Sweep {
     /// Views that contribute to an owner's gradient.
     parts: BTreeMap<usize, Vec<View>>,
+    /// Nodes that contribute to it.
+    users: BTreeMap<usize, Vec<usize>>,
     grads: BTreeMap<usize, Grad>,
+    /// Owners whose gradients lie in one piece of memory, until the sweep has gone through what made them.
+    sharing: BTreeMap<Root, Vec<usize>>,
     /// Owners computed again, by their first computation.
     renamed: BTreeMap<usize, usize>,
     /// Segments computed again.
     redone: BTreeSet<usize>,
 }
 
+/// Where a contribution is written.
+#[derive(Debug)]
+struct Part {
+    target: View,
+    /// Whether it is added to what is there.
+    add: bool,
+    /// The place to add it to afterwards.
+    then: Option<View>,
+}
+
 impl Sweep {
-    /// Where a contribution to `view` of `base` is written, and the place to add it to when it is not written directly.
-    fn part(&mut self, inner: &mut Inner, base: usize, view: &View) -> (View, Option<View>) {
+    /// Where a contribution to `view` of `base` is written; `adds` says that whoever writes it can add it instead.
+    fn part(&mut self, inner: &mut Inner, base: usize, view: &View, adds: bool) -> Part {
         let parts = &self.parts;
         let grad = self.grads.entry(base).or_insert_with(|| {
             let owner = inner.tensors[base].clone();
@@ -100,24 +117,67 @@ impl Sweep {
             };
             Grad { view: View { root, ..owner.view }, merge, started: false }
         });
+        let repeated = view.strides.iter().zip(&view.shape).any(|(s, n)| *s == 0 && *n > 1);
+        assert!(!repeated, "a gradient of a repeated view {:?}: masks and tables have none", view.shape);
         let target = View { root: grad.view.root, ..view.clone() };
         let first = !std::mem::replace(&mut grad.started, true);
         // The first part that is as large as the whole is written, not added.
         if grad.merge == Merge::Write || first && partition(&grad.view, std::slice::from_ref(&target)) {
-            return (target, None);
+            return Part { target, add: false, then: None };
         }
         if first {
             inner.steps.push(Step::Fill { dst: grad.view.clone(), value: 0.0 });
         }
+        if adds {
+            return Part { target, add: true, then: None };
+        }
         let bytes = crate::gpu::view::padded_len(&view.shape) as u64 * view.dtype.size() as u64;
         let root = inner.root("gradient part", bytes, false);
-        (View::whole(root, &view.shape, view.dtype), Some(target))
+        Part { target: View::whole(root, &view.shape, view.dtype), add: false, then: Some(target) }
     }
 
-    fn merge(&self, inner: &mut Inner, (src, dst): (View, Option<View>)) {
-        if let Some(dst) = dst {
-            inner.steps.push(Step::Accumulate { dst, src });
+    fn merge(&self, inner: &mut Inner, node: Option<usize>, part: Part) {
+        if let Some(dst) = part.then {
+            inner.steps.push(Step::Accumulate { node, dst, src: part.target });
         }
+    }
+
+    /// The gradient `dy` of node `n` as that of its input `t`: in the same memory where nobody who still reads one of them can see the
+    /// other change, added where `t` has a gradient already. `false` where neither is possible.
+    fn pass(&mut self, inner: &mut Inner, n: usize, t: usize, dy: &View) -> bool {
+        let Info { view, base, origin } = inner.tensors[t].clone();
+        if view.shape != dy.shape || view.dtype != dy.dtype {
+            return false;
+        }
+        if let Some(grad) = self.grads.get(&base).filter(|g| g.started && g.merge == Merge::Add) {
+            if grad.view.root == dy.root {
+                return false; // two views of one tensor: the second is not added in place to what it is read from
+            }
+            let dst = View { root: grad.view.root, ..view };
+            inner.steps.push(Step::Accumulate { node: Some(n), dst, src: dy.clone() });
+            return true;
+        }
+        let owner = &inner.tensors[base].view;
+        let whole = |v: &View| v.is_contiguous() && v.len() == owner.len();
+        let maker = |inner: &Inner, t: usize| match inner.tensors[t].origin {
+            Origin::Node(made) => Some(made),
+            _ => None,
+        };
+        let Some(made) = maker(inner, base).filter(|_| !self.grads.contains_key(&base) && whole(&view) && whole(dy)) else { return false };
+        assert!(matches!(origin, Origin::Node(_)), "a view of a node's output");
+        let sharing = self.sharing.entry(dy.root).or_default();
+        sharing.retain(|&other| maker(inner, other).is_some_and(|m| m < n));
+        // Who uses a tensor adds to its gradient, who made it reads it: all reading of the one comes before any adding to the other.
+        let users = |t: usize| self.users.get(&t).into_iter().flatten().filter(|&&u| u != n);
+        let before = |adding: usize, made: usize| users(adding).all(|&u| u < made || u > n);
+        let apart = sharing.iter().all(|&other| maker(inner, other).is_some_and(|m| before(base, m)) && before(other, made));
+        // A gradient that stays for others, such as an output, is nobody else's.
+        if !apart || inner.roots[dy.root.0 as usize].persistent {
+            return false;
+        }
+        sharing.push(base);
+        self.grads.insert(base, Grad { view: View { root: dy.root, ..owner.clone() }, merge: Merge::Add, started: true });
+        true
     }
 
     fn node(&mut self, inner: &mut Inner, n: usize, active: &[bool]) {
@@ -128,27 +188,54 @@ impl Sweep {
             }
         }
         let dy: Vec<Option<View>> = node.y.iter().map(|y| self.grads.get(y).map(|g| g.view.clone())).collect();
-        let mut merges = Vec::new();
-        let mut dx = Vec::new();
+        // What is passed on is done last: until then its memory is this node's gradient alone.
+        let passed = |i: usize| node.op.passes(i) && dy[0].is_some();
+        let wanted = |inner: &Inner, i: usize| node.op.differentiable(i) && active[inner.tensors[node.x[i]].base];
+        let (mut parts, mut dx, mut add) = (Vec::new(), Vec::new(), 0);
+        let mut left = Vec::new();
         for (i, &t) in node.x.iter().enumerate() {
+            if !wanted(inner, i) || passed(i) {
+                left.extend(wanted(inner, i).then_some(i));
+                dx.push(None);
+                continue;
+            }
             let Info { view, base, .. } = inner.tensors[t].clone();
-            dx.push(if node.op.differentiable(i) && active[base] {
-                let part = self.part(inner, base, &view);
-                let target = part.0.clone();
-                merges.push(part);
-                Some(target)
-            } else {
-                None
-            });
+            let part = self.part(inner, base, &view, node.op.adds(i));
+            dx.push(Some(part.target.clone()));
+            add |= u32::from(part.add) << i;
+            parts.push(part);
         }
+        self.backward(inner, n, (&dy, dx, add), parts);
+        for i in left {
+            let gradient = dy[0].as_ref().expect("only then is anything passed on");
+            if self.pass(inner, n, node.x[i], gradient) {
+                continue;
+            }
+            let Info { view, base, .. } = inner.tensors[node.x[i]].clone();
+            let part = self.part(inner, base, &view, node.op.adds(i));
+            let mut dx = vec![None; node.x.len()];
+            dx[i] = Some(part.target.clone());
+            let add = u32::from(part.add) << i;
+            self.backward(inner, n, (&dy, dx, add), vec![part]);
+        }
+    }
+
+    /// Records the backward pass of node `n`, as far as somebody wants a gradient, and adds up what it could not add itself.
+    fn backward(&self, inner: &mut Inner, n: usize, (dy, dx, add): (&[Option<View>], Vec<Option<View>>, u32), parts: Vec<Part>) {
         if dx.iter().all(Option::is_none) {
             return;
         }
+        let node = inner.nodes[n].clone();
         let now = |t: usize| self.current(inner, t);
         let (x, y) = (node.x.iter().map(|&t| now(t)).collect(), node.y.iter().map(|&t| now(t)).collect());
-        inner.steps.push(Step::Backward { node: n, x, y, dy, dx });
-        for part in merges {
-            self.merge(inner, part);
+        let made_before = |t: &usize| matches!(inner.tensors[*t].origin, Origin::Node(m) if m < n);
+        let own = dy[0].as_ref().is_some_and(|dy| {
+            let shared = self.sharing.get(&dy.root).is_some_and(|sharing| sharing.iter().any(made_before));
+            !shared && !inner.roots[dy.root.0 as usize].persistent && !(0..node.x.len()).any(|i| node.op.passes(i))
+        });
+        inner.steps.push(Step::Backward { node: n, x, y, dy: dy.to_vec(), dx, add, own });
+        for part in parts {
+            self.merge(inner, Some(n), part);
         }
     }
 
@@ -243,8 +330,17 @@ fn partition(owner: &View, parts: &[View]) -> bool {
     })
 }
 
-/// The view as a range along each axis of its owner, if it is one.
+/// The view as a range along each axis of its owner, if it is one. Heads, `[h, d]`, are a range of the owner's innermost axis.
 fn box_of(owner: &View, part: &View) -> Option<Vec<std::ops::Range<usize>>> {
+    let mut part = part.clone();
+    while let [.., outer, inner] = part.shape[..]
+        && outer * inner <= owner.width()
+        && part.strides[part.shape.len() - 2] == inner
+    {
+        let last = part.shape.len() - 1;
+        part.shape.splice(last - 1.., [outer * inner]);
+        part.strides.remove(last - 1);
+    }
     let mut rest = part.offset - owner.offset;
     let mut ranges = Vec::new();
     let mut volume = 1;

@@ -62,6 +62,8 @@ pub struct Budget {
     pub lists: BTreeMap<String, Work>,
     /// The same by the first part of the scope.
     pub scopes: BTreeMap<String, BTreeMap<String, Work>>,
+    /// The same by operation, direction and entry point.
+    pub kernels: BTreeMap<String, BTreeMap<String, Work>>,
 }
 
 /// Plans lists for a device of these traits whose bindings begin at multiples of `align` bytes.
@@ -84,17 +86,22 @@ pub fn budget(lists: &Lists, traits: &Traits, align: u64) -> Result<Budget> {
         largest: largest(&alive, &lists.lowered.roots),
         lists: BTreeMap::new(),
         scopes: BTreeMap::new(),
+        kernels: BTreeMap::new(),
     };
     budget.kinds.insert("gaps between tensors".into(), plan.peak_bytes.saturating_sub(plan.live_bytes));
     for list in &lists.lists {
-        let (mut all, mut scopes) = (Work::default(), BTreeMap::<String, Work>::new());
+        let mut all = Work::default();
+        let [mut scopes, mut kernels] = [const { BTreeMap::<String, Work>::new() }; 2];
         for recorded in &lists.lowered.commands[list.commands.clone()] {
             let work = work(recorded, traits, align, &placed)?;
             all.add(&work, 1.0);
-            scopes.entry(scope(&lists.lowered.labels[recorded.node])).or_default().add(&work, 1.0);
+            let label = &lists.lowered.labels[recorded.node];
+            scopes.entry(scope(label)).or_default().add(&work, 1.0);
+            kernels.entry(kernel(label, &recorded.command)).or_default().add(&work, 1.0);
         }
         budget.lists.insert(list.name.clone(), all);
         budget.scopes.insert(list.name.clone(), scopes);
+        budget.kernels.insert(list.name.clone(), kernels);
     }
     Ok(budget)
 }
@@ -103,7 +110,17 @@ pub fn budget(lists: &Lists, traits: &Traits, align: u64) -> Result<Budget> {
 fn scope(label: &str) -> String {
     let first = label.split(['/', ' ']).next().unwrap_or_default();
     let first = if first.is_empty() || !label.contains('/') { "others" } else { first };
-    if label.ends_with(" backward") { format!("{first} backward") } else { first.to_owned() }
+    let sweep = label.ends_with(" backward") || label.ends_with(" accumulate");
+    if sweep { format!("{first} backward") } else { first.to_owned() }
+}
+
+/// A step's operation and direction, and the kernel that does this part of it.
+fn kernel(label: &str, command: &Command) -> String {
+    let op = label.rsplit('/').next().unwrap_or_default();
+    match command {
+        Command::Launch(launch) => format!("{op}: {} {}", launch.source.name, launch.entry),
+        Command::Clear(_) => format!("{op}: clear"),
+    }
 }
 
 /// The work of a command.

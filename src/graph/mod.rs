@@ -10,6 +10,7 @@ pub mod lists;
 pub mod plan;
 pub mod rows;
 pub mod run;
+mod tensor;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub struct Builtins {
     pub accumulate: fn(&mut Recorder, dst: &View, src: &View),
     /// Sets every element of a contiguous view, padding aside, to a value.
     pub fill: fn(&mut Recorder, dst: &View, value: f32),
+    /// Sums over parts, the last step of the gradients of parameters.
+    pub sums: fn(&mut Recorder, Vec<crate::gpu::recorder::Late>),
     /// A contiguous copy of any strided view.
     pub copy: fn() -> Rc<dyn Op>,
     /// Elementwise sum with broadcasting.
@@ -76,10 +79,29 @@ pub(crate) struct Node {
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Forward(usize),
-    Backward { node: usize, x: Vec<View>, y: Vec<View>, dy: Vec<Option<View>>, dx: Vec<Option<View>> },
-    Accumulate { dst: View, src: View },
-    Fill { dst: View, value: f32 },
-    Update { op: Rc<dyn Update>, x: Vec<View> },
+    Backward {
+        node: usize,
+        x: Vec<View>,
+        y: Vec<View>,
+        dy: Vec<Option<View>>,
+        dx: Vec<Option<View>>,
+        add: u32,
+        own: bool,
+    },
+    /// For the backward pass of a node, or for a seed.
+    Accumulate {
+        node: Option<usize>,
+        dst: View,
+        src: View,
+    },
+    Fill {
+        dst: View,
+        value: f32,
+    },
+    Update {
+        op: Rc<dyn Update>,
+        x: Vec<View>,
+    },
 }
 
 #[derive(Debug)]
@@ -94,6 +116,8 @@ pub(crate) struct Inner {
     /// The segments that are open, outermost first.
     pub open: Vec<usize>,
     pub segments: usize,
+    /// What was recorded once for all, by name and tensor.
+    pub once: BTreeMap<(&'static str, usize), usize>,
     pub saving: Saving,
     /// Bytes that the tensors of a body of rows may take, in a recording without a backward pass.
     pub room: Option<u64>,
@@ -177,6 +201,7 @@ impl Graph {
                 scope: Vec::new(),
                 open: Vec::new(),
                 segments: 0,
+                once: BTreeMap::new(),
                 saving: Saving::default(),
                 room: None,
                 params: Root(0),
@@ -368,6 +393,25 @@ impl Graph {
         self.scope(name, || if modules { self.recompute(body) } else { body() })
     }
 
+    /// What `body` makes of `tensor`, recorded once for all that ask for it under this name: outside of segments, and so kept.
+    pub fn once<'g>(&'g self, name: &'static str, tensor: Tensor<'g>, body: impl FnOnce() -> Tensor<'g>) -> Tensor<'g> {
+        if let Some(&id) = self.inner.borrow().once.get(&(name, tensor.id)) {
+            return Tensor { graph: self, id };
+        }
+        let outer = {
+            let mut inner = self.inner.borrow_mut();
+            let base = inner.tensors[tensor.id].base;
+            let inside = matches!(inner.tensors[base].origin, Origin::Node(n) if !inner.nodes[n].segments.is_empty());
+            assert!(!inside, "`{name}` once for all of a tensor that is computed again");
+            std::mem::take(&mut inner.open)
+        };
+        let made = body();
+        let mut inner = self.inner.borrow_mut();
+        inner.open = outer;
+        inner.once.insert((name, tensor.id), made.id);
+        made
+    }
+
     /// Names a tensor that is read back after a replay, and so kept to the end.
     pub fn output(&self, name: &str, tensor: Tensor<'_>) {
         let tensor = tensor.contiguous();
@@ -382,6 +426,7 @@ impl Graph {
         let inner = self.inner.borrow();
         let keep = inner.useful_steps();
         let mut recorder = Recorder::new(traits.clone(), inner.roots.len() as u32);
+        recorder.wait_for(inner.grads, inner.builtins.sums);
         for (index, step) in inner.steps.iter().enumerate().filter(|(i, _)| keep[*i]) {
             recorder.set_node(index);
             match step {
@@ -390,10 +435,10 @@ impl Graph {
                     let views = |ids: &[usize]| ids.iter().map(|&t| inner.tensors[t].view.clone()).collect::<Vec<_>>();
                     node.op.forward(&mut recorder, &views(&node.x), &views(&node.y));
                 }
-                Step::Backward { node, x, y, dy, dx } => {
-                    inner.nodes[*node].op.backward(&mut recorder, &Backward { x, y, dy, dx });
+                Step::Backward { node, x, y, dy, dx, add, own } => {
+                    inner.nodes[*node].op.backward(&mut recorder, &Backward { x, y, dy, dx, own: *own, add: *add });
                 }
-                Step::Accumulate { dst, src } => (inner.builtins.accumulate)(&mut recorder, dst, src),
+                Step::Accumulate { dst, src, .. } => (inner.builtins.accumulate)(&mut recorder, dst, src),
                 Step::Fill { dst, value } if *value == 0.0 && dst.is_contiguous() => recorder.clear(dst),
                 Step::Fill { dst, value } => (inner.builtins.fill)(&mut recorder, dst, *value),
                 Step::Update { op, x } => op.record(&mut recorder, x),
@@ -435,7 +480,10 @@ impl Inner {
         match step {
             Step::Forward(n) => format!("{}/{}", self.nodes[*n].scope, self.nodes[*n].op.name()),
             Step::Backward { node, .. } => format!("{}/{} backward", self.nodes[*node].scope, self.nodes[*node].op.name()),
-            Step::Accumulate { .. } => "accumulate".into(),
+            Step::Accumulate { node: Some(node), .. } => {
+                format!("{}/{} accumulate", self.nodes[*node].scope, self.nodes[*node].op.name())
+            }
+            Step::Accumulate { node: None, .. } => "accumulate".into(),
             Step::Fill { .. } => "fill".into(),
             Step::Update { op, .. } => op.name().into(),
         }
@@ -459,7 +507,7 @@ impl Inner {
         let roots = |ids: &[usize]| ids.iter().map(|&t| self.tensors[t].view.root).collect::<Vec<_>>();
         match step {
             Step::Forward(n) => (roots(&self.nodes[*n].x), roots(&self.nodes[*n].y)),
-            Step::Backward { node, x, y, dy, dx } => {
+            Step::Backward { node, x, y, dy, dx, add, .. } => {
                 let needs = self.nodes[*node].op.needs();
                 let some = |views: &[View], bits: u32| {
                     views.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, v)| v.root).collect::<Vec<_>>()
@@ -467,95 +515,15 @@ impl Inner {
                 let mut reads = some(x, needs.x);
                 reads.extend(some(y, needs.y));
                 reads.extend(dy.iter().flatten().map(|v| v.root));
+                reads.extend(dx.iter().enumerate().filter(|(i, _)| add >> i & 1 == 1).filter_map(|(_, v)| v.as_ref()).map(|v| v.root));
                 (reads, dx.iter().flatten().map(|v| v.root).collect())
             }
-            Step::Accumulate { dst, src } => (vec![src.root], vec![dst.root]),
+            Step::Accumulate { dst, src, .. } => (vec![src.root], vec![dst.root]),
             Step::Fill { dst, .. } => (Vec::new(), vec![dst.root]),
             Step::Update { op, x } => {
                 let written = x.iter().enumerate().filter(|(i, _)| op.writes() >> i & 1 == 1).map(|(_, v)| v.root);
                 (x.iter().map(|v| v.root).collect(), written.collect())
             }
         }
-    }
-}
-
-impl<'g> Tensor<'g> {
-    pub(crate) fn view(&self) -> View {
-        self.graph.inner.borrow().tensors[self.id].view.clone()
-    }
-
-    /// The graph that it belongs to.
-    pub fn graph(&self) -> &'g Graph {
-        self.graph
-    }
-
-    /// Extent of every axis.
-    pub fn shape(&self) -> Vec<usize> {
-        self.graph.inner.borrow().tensors[self.id].view.shape.clone()
-    }
-
-    /// How its elements are stored.
-    pub fn dtype(&self) -> DType {
-        self.graph.inner.borrow().tensors[self.id].view.dtype
-    }
-
-    fn derive(&self, change: impl FnOnce(&View) -> View) -> Tensor<'g> {
-        let info = self.graph.inner.borrow().tensors[self.id].clone();
-        self.graph.push(Info { view: change(&info.view), ..info })
-    }
-
-    /// The part `range` of `axis`, without a copy.
-    pub fn slice(&self, axis: usize, range: std::ops::Range<usize>) -> Tensor<'g> {
-        self.derive(|v| v.slice(axis, range))
-    }
-
-    /// `n` times itself along a new first axis, without a copy: for masks and tables, which have no gradient.
-    pub fn repeat(&self, n: usize) -> Tensor<'g> {
-        self.derive(|v| View { shape: [&[n], v.shape.as_slice()].concat(), strides: [&[0], v.strides.as_slice()].concat(), ..v.clone() })
-    }
-
-    /// The axes in another order, without a copy; the innermost stays.
-    pub fn permute(&self, order: &[usize]) -> Tensor<'g> {
-        self.derive(|v| v.permute(order))
-    }
-
-    /// The same elements under another shape, without a copy when they are contiguous.
-    pub fn reshape(&self, shape: &[usize]) -> Tensor<'g> {
-        self.contiguous().derive(|v| v.reshape(shape))
-    }
-
-    /// The last two axes `[h, d]` as one of `h` times `d` padded to whole groups, without a copy.
-    pub fn merge_last(&self) -> Tensor<'g> {
-        self.contiguous().derive(View::merge_last)
-    }
-
-    /// The innermost axis as `[h, d]`, where each `d` takes whole groups, without a copy: the inverse of [`Tensor::merge_last`].
-    pub fn split_last(&self, h: usize, d: usize) -> Tensor<'g> {
-        self.derive(|v| v.split_last(h, d))
-    }
-
-    /// Itself, or a contiguous copy.
-    pub fn contiguous(&self) -> Tensor<'g> {
-        if self.view().is_contiguous() {
-            return *self;
-        }
-        let copy = (self.graph.inner.borrow().builtins.copy)();
-        self.graph.apply_all(copy, &[*self])[0]
-    }
-}
-
-impl<'g> std::ops::Add for Tensor<'g> {
-    type Output = Tensor<'g>;
-    fn add(self, other: Self) -> Tensor<'g> {
-        let op = (self.graph.inner.borrow().builtins.add)();
-        self.graph.apply_all(op, &[self, other])[0]
-    }
-}
-
-impl<'g> std::ops::Mul for Tensor<'g> {
-    type Output = Tensor<'g>;
-    fn mul(self, other: Self) -> Tensor<'g> {
-        let op = (self.graph.inner.borrow().builtins.mul)();
-        self.graph.apply_all(op, &[self, other])[0]
     }
 }

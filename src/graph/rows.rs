@@ -121,6 +121,7 @@ impl Inner {
         self.constants.truncate(mark.constants);
         self.segments = mark.segments;
         self.param_ids.retain(|_, id| *id < mark.tensors);
+        self.once.retain(|_, id| *id < mark.tensors);
     }
 
     /// Bytes of all tensors since the mark, without those of `result`.

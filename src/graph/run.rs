@@ -168,7 +168,7 @@ impl<'a> Session<'a> {
     pub fn halves(&self) -> [Range<usize>; 2] {
         let (commands, labels) = (&self.lowered.commands, &self.lowered.labels);
         let first = |wanted: &dyn Fn(&str) -> bool| commands.iter().position(|c| wanted(&labels[c.node])).unwrap_or(commands.len());
-        let forward = first(&|label| label == "accumulate" || label == "fill" || label.ends_with(" backward"));
+        let forward = first(&|label| label.ends_with("accumulate") || label == "fill" || label.ends_with(" backward"));
         [0..forward, first(&|label| label.ends_with(" backward"))..commands.len()]
     }
 

@@ -1,12 +1,13 @@
 //! The Evoformer's modules (supplement 1.6), each as the update that is added to its input.
 
+use crate::gpu::view::padded;
 use crate::graph::Tensor;
 use crate::model::config::BlockConfig;
 use crate::nn::attention::{Config, attention};
 use crate::nn::dropout::add_dropout;
 use crate::nn::global_attention;
 use crate::nn::init::Init;
-use crate::nn::layers::{gate, layer_norm, linear, transition};
+use crate::nn::layers::{gate, layer_norm, linear, linears, transition};
 use crate::nn::outer_product_mean::outer_product_mean;
 use crate::nn::params::{Decl, Scope};
 use crate::ops::basic::dropout::Share;
@@ -20,7 +21,12 @@ use crate::ops::evoformer::triangle_product::TriangleProduct;
 fn pair_bias<'g>(scope: &Scope<'g>, z: Tensor<'g>, heads: usize) -> Tensor<'g> {
     let c_z = *z.shape().last().expect("an axis");
     let w = scope.param(Decl { name: "feat_2d_weights", input: &[c_z], output: &[heads], init: Init::Normal });
-    scope.graph.apply(Linear { bias: false, act: Act::None }, &[z, w]) // [n_res, n_res, h]
+    scope.graph.apply(Linear::plain(Act::None), &[z, w]) // [n_res, n_res, h]
+}
+
+/// A mask `[a, b]` as `[b, a]`, made once for all blocks.
+fn turned(mask: Tensor<'_>) -> Tensor<'_> {
+    mask.graph().once("turned", mask, || mask.graph().apply(Transpose, &[mask]))
 }
 
 /// Algorithm 7 MSARowAttentionWithPairBias: `m [n_seq, n_res, c_m]`, its mask, `z [n_res, n_res, c_z]`.
@@ -34,14 +40,14 @@ pub fn msa_row_attention<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>,
 /// Algorithm 8 MSAColumnAttention: `m [n_seq, n_res, c_m]`, attention along the sequences of a column.
 pub fn msa_column_attention<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>, config: Config) -> Tensor<'g> {
     let m = layer_norm(&scope.child("query_norm"), m).permute(&[1, 0, 2]); // line 1  [n_res, n_seq, c_m]
-    let mask = scope.graph.apply(Transpose, &[mask]); // [n_res, n_seq]
+    let mask = turned(mask); // [n_res, n_seq]
     attention(&scope.child("attention"), m, None, Some(mask), None, config).permute(&[1, 0, 2]) // lines 2-6
 }
 
 /// Algorithm 19 MSAColumnGlobalAttention: `m [n_seq, n_res, c_m]`, every head with the same keys and values.
 pub fn msa_column_global_attention<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>, config: Config) -> Tensor<'g> {
     let m = layer_norm(&scope.child("query_norm"), m).permute(&[1, 0, 2]); // line 1  [n_res, n_seq, c_m]
-    let mask = scope.graph.apply(Transpose, &[mask]); // [n_res, n_seq]
+    let mask = turned(mask); // [n_res, n_seq]
     let config = global_attention::Config { heads: config.heads, d: config.d_k, gated: config.gated, out: config.out };
     global_attention::global_attention(&scope.child("attention"), m, None, mask, config).permute(&[1, 0, 2]) // lines 2-8
 }
@@ -50,7 +56,7 @@ pub fn msa_column_global_attention<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: T
 /// starting node of the transposed pair representation (QUIRKS 10).
 pub fn triangle_attention<'g>(scope: &Scope<'g>, z: Tensor<'g>, mask: Tensor<'g>, starting: bool, config: Config) -> Tensor<'g> {
     let turn = |t: Tensor<'g>| if starting { t } else { t.permute(&[1, 0, 2]) };
-    let mask = if starting { mask } else { scope.graph.apply(Transpose, &[mask]) };
+    let mask = if starting { mask } else { turned(mask) };
     let z = layer_norm(&scope.child("query_norm"), z); // line 1  [n_res, n_res, c_z]
     let b = turn(pair_bias(scope, z, config.heads)); // line 3  [n_res, n_res, h]
     turn(attention(&scope.child("attention"), turn(z), None, Some(mask), Some(b), config)) // lines 2, 4-7
@@ -81,30 +87,24 @@ pub fn triangle_multiplication<'g>(
         Edges::Fused => ("left_norm_input", "center_norm"),
     };
     let z = scope.graph.again(z, |z| layer_norm(&scope.child(norm_in), z)); // line 1
-    let edge = |a, gate, mask| scope.graph.apply(Gated { gate: true }, &[a, gate, mask]); // [n_res, n_res, c]
-    let (a, b) = match edges {
-        Edges::Apart => {
-            let side = |a, g| {
-                scope.graph.rows(&[z.rows(), mask], |x| {
-                    let (z, mask) = (z.of(x[0]), x[1]);
-                    edge(linear(&scope.child(a), z, c, Init::Linear, Act::None), gate(&scope.child(g), z, c, Act::None), mask)
-                })
-            };
-            (side("left_projection", "left_gate"), side("right_projection", "right_gate"))
-        }
-        Edges::Fused => {
-            let z = z.of(z.rows());
-            let ab = linear(&scope.child("projection"), z, 2 * c, Init::Linear, Act::None); // [n_res, n_res, 2 c]
-            let gates = gate(&scope.child("gate"), z, 2 * c, Act::None);
-            let half = |at: usize| edge(ab.slice(2, at..at + c), gates.slice(2, at..at + c), mask);
-            (half(0), half(c))
-        }
-    }; // line 2
-    let x = scope.graph.apply(TriangleProduct { outgoing }, &[a, b]); // line 4  [n_res, n_res, c]
+    let (projections, gates): (&[&str], &[&str]) = match edges {
+        Edges::Apart => (&["left_projection", "right_projection"], &["left_gate", "right_gate"]),
+        Edges::Fused => (&["projection"], &["gate"]),
+    };
+    let half = 2 * c / projections.len();
+    let right = if edges == Edges::Apart { padded(c) } else { c };
+    let ab = scope.graph.rows(&[z.rows(), mask], |x| {
+        let groups = [(projections, Init::Linear, 0.0), (gates, Init::Constant(0.0), 1.0)];
+        let (y, starts) = linears(scope, z.of(x[0]), half, &groups); // [n_res, n_res, 4 c]
+        let gate_at = starts[projections.len()];
+        let sides = [y.slice(2, 0..right + c), y.slice(2, gate_at..gate_at + right + c), x[1]];
+        scope.graph.apply(Gated { gate: true, mask: true }, &sides)
+    }); // line 2  [n_res, n_res, 2 c]
+    let x = scope.graph.apply(TriangleProduct { outgoing }, &[ab.slice(2, 0..c), ab.slice(2, right..right + c)]); // line 4  [n_res, n_res, c]
     scope.graph.rows(&[x, z.rows()], |x| {
         let (x, z) = (layer_norm(&scope.child(norm_out), x[0]), z.of(x[1]));
         let x = linear(&scope.child("output_projection"), x, c_z, Init::Constant(0.0), Act::None); // [n_res, n_res, c_z]
-        x * gate(&scope.child("gating_linear"), z, c_z, Act::Sigmoid) // line 3
+        scope.graph.apply(Gated { gate: true, mask: false }, &[x, gate(&scope.child("gating_linear"), z, c_z, Act::None)]) // line 3
     })
 }
 

@@ -244,7 +244,7 @@ pub fn invariant_point_attention<'g>(
         bias(2, "q_point_local//bias"),
         bias(3, "kv_point_local//bias"),
     ]);
-    let projections = graph.apply(Linear { bias: true, act: Act::None }, &[s, w, b]); // lines 1-3  [n_res, ..]
+    let projections = graph.apply(Linear::biased(Act::None), &[s, w, b]); // lines 1-3  [n_res, ..]
     let frames = frames_of(affine, 1.0); // [n_res, 12]
     let qkv = graph.apply_all(Rc::new(split), &[projections, frames]);
     let [q, k, v] = qkv[..] else { unreachable!("queries, keys and values") }; // [n_res, h, scalars + 3 points]

@@ -30,12 +30,21 @@ impl Config {
     }
 }
 
-/// Projects `x [.., c]` with several matrices `[c, heads, d]` side by side: each `[.., heads, d]`.
-fn heads<'g>(scope: &Scope<'g>, x: Tensor<'g>, parts: &[(&str, [usize; 2])]) -> Vec<Tensor<'g>> {
+/// Projects `x [.., c]` with several matrices `[c, heads, d]` side by side: each `[.., heads, d]`. With `gated` the last one is a gate's
+/// `gating_w`, which alone has a bias.
+fn heads<'g>(scope: &Scope<'g>, x: Tensor<'g>, parts: &[(&str, [usize; 2])], gated: bool) -> Vec<Tensor<'g>> {
     let c = [*x.shape().last().expect("an axis")];
-    let decls: Vec<Decl> = parts.iter().map(|(name, axes)| Decl { name, input: &c, output: axes, init: Init::Glorot }).collect();
+    let init = |i: usize| if gated && i + 1 == parts.len() { Init::Constant(0.0) } else { Init::Glorot };
+    let decls: Vec<Decl> =
+        parts.iter().enumerate().map(|(i, (name, axes))| Decl { name, input: &c, output: axes, init: init(i) }).collect();
     let (w, starts) = scope.side_by_side(&decls);
-    let y = scope.graph.apply(Linear { bias: false, act: Act::None }, &[x, w]); // [.., sum of h d]
+    let y = if gated {
+        let (axes, tail) = (&parts[parts.len() - 1].1, starts[parts.len() - 1]);
+        let b = scope.param(Decl { name: "gating_b", input: &[], output: axes, init: Init::Constant(1.0) });
+        scope.graph.apply(Linear { bias: true, act: Act::None, tail }, &[x, w, b])
+    } else {
+        scope.graph.apply(Linear::plain(Act::None), &[x, w])
+    }; // [.., sum of h d]
     let last = y.shape().len() - 1;
     parts.iter().zip(starts).map(|((_, [h, d]), at)| y.slice(last, at..at + flat(&[*h, *d])).split_last(*h, *d)).collect()
 }
@@ -68,21 +77,23 @@ fn attend<'g>(
     config: Config,
 ) -> Tensor<'g> {
     let Config { heads: h, d_k, d_v, gated, out } = config;
-    let parts = [("query_w", [h, d_k]), ("key_w", [h, d_k]), ("value_w", [h, d_v])];
-    let qkv = match m_data {
-        None => heads(scope, q_data, &parts),
-        Some(m_data) => [heads(scope, q_data, &parts[..1]), heads(scope, m_data, &parts[1..])].concat(),
-    }; // [b, q, h, d], [b, k, h, d], [b, k, h, d_v]
-    let c = *q_data.shape().last().expect("an axis");
-    let gate = gated.then(|| {
-        let w = scope.param(Decl { name: "gating_w", input: &[c], output: &[h, d_v], init: Init::Constant(0.0) });
-        let b = scope.param(Decl { name: "gating_b", input: &[], output: &[h, d_v], init: Init::Constant(1.0) });
-        scope.graph.apply(Linear { bias: true, act: Act::None }, &[q_data, w, b]).split_last(h, d_v) // [b, q, h, d_v]
-    });
+    let [q, k, v, g] = [("query_w", [h, d_k]), ("key_w", [h, d_k]), ("value_w", [h, d_v]), ("gating_w", [h, d_v])];
+    let some = |parts: &[_]| parts[..parts.len() - usize::from(!gated)].to_vec();
+    let (qkv, gate) = match m_data {
+        None => {
+            let mut all = heads(scope, q_data, &some(&[q, k, v, g]), gated);
+            (all.drain(..3).collect::<Vec<_>>(), all.pop())
+        }
+        Some(m_data) => {
+            let mut own = heads(scope, q_data, &some(&[q, g]), gated);
+            let gate = if gated { own.pop() } else { None };
+            ([own, heads(scope, m_data, &[k, v], false)].concat(), gate)
+        }
+    }; // [b, q, h, d], [b, k, h, d], [b, k, h, d_v], [b, q, h, d_v]
     let op = Attention { mask: mask.is_some(), bias: bias.is_some(), gate: gated };
     let inputs: Vec<Tensor<'g>> = qkv.into_iter().chain(mask).chain(bias).chain(gate).collect();
     let o = scope.graph.apply(op, &inputs).merge_last(); // [b, q, h d_v]
     let w = scope.param(Decl { name: "output_w", input: &[h, d_v], output: &[out], init: Init::Constant(0.0) });
     let b = scope.param(Decl { name: "output_b", input: &[], output: &[out], init: Init::Constant(0.0) });
-    scope.graph.apply(Linear { bias: true, act: Act::None }, &[o, w, b]) // [b, q, out]
+    scope.graph.apply(Linear::biased(Act::None), &[o, w, b]) // [b, q, out]
 }

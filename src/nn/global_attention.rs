@@ -38,11 +38,11 @@ pub fn global_attention<'g>(
     let (b, n) = (shape[0], shape[1]);
     let mean = graph.apply_all(std::rc::Rc::new(MaskedMean), &[q_data, mask])[0]; // [b, c]
     let w = scope.param(Decl { name: "query_w", input: &[c], output: &[h, d], init: Init::Glorot });
-    let q = graph.apply(Linear { bias: false, act: Act::None }, &[mean, w]); // lines 2-3  [b, h d]
+    let q = graph.apply(Linear::plain(Act::None), &[mean, w]); // lines 2-3  [b, h d]
     let (input, head) = ([c], [d]);
     let shared = |name| Decl { name, input: &input, output: &head, init: Init::Glorot };
     let (w, _) = scope.side_by_side(&[shared("key_w"), shared("value_w")]);
-    let kv = graph.apply(Linear { bias: false, act: Act::None }, &[m_data, w]).reshape(&[b, n, 2, d]); // line 2
+    let kv = graph.apply(Linear::plain(Act::None), &[m_data, w]).reshape(&[b, n, 2, d]); // line 2
     let (k, v) = (kv.slice(2, 0..1), kv.slice(2, 1..2)); // [b, n, 1, d]
     // The heads stand where queries do: they share their keys and values.
     let op = Attention { mask: true, bias: false, gate: false };
@@ -51,11 +51,11 @@ pub fn global_attention<'g>(
     let o = if gated {
         let w = scope.param(Decl { name: "gating_w", input: &[c], output: &[h, d], init: Init::Constant(0.0) });
         let bias = scope.param(Decl { name: "gating_b", input: &[], output: &[h, d], init: Init::Constant(1.0) });
-        o * graph.apply(Linear { bias: true, act: Act::Sigmoid }, &[q_data, w, bias]) // line 4  [b, n, h d]
+        o * graph.apply(Linear::biased(Act::Sigmoid), &[q_data, w, bias]) // line 4  [b, n, h d]
     } else {
         o
     };
     let w = scope.param(Decl { name: "output_w", input: &[h, d], output: &[out], init: Init::Constant(0.0) });
     let bias = scope.param(Decl { name: "output_b", input: &[], output: &[out], init: Init::Constant(0.0) });
-    graph.apply(Linear { bias: true, act: Act::None }, &[o, w, bias]) // line 7  [b, n, out]
+    graph.apply(Linear::biased(Act::None), &[o, w, bias]) // line 7  [b, n, out]
 }

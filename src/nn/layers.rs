@@ -27,12 +27,26 @@ pub fn linear_axes<'g>(
     assert_eq!(x.shape().last(), Some(&flat(input)), "linear over {input:?} of {x:?}");
     let w = scope.param(Decl { name: "weights", input, output, init }); // [in, out]
     match bias {
-        None => scope.graph.apply(Linear { bias: false, act }, &[x, w]),
+        None => scope.graph.apply(Linear::plain(act), &[x, w]),
         Some(init) => {
             let b = scope.param(Decl { name: "bias", input: &[], output, init }); // [out]
-            scope.graph.apply(Linear { bias: true, act }, &[x, w, b])
+            scope.graph.apply(Linear::biased(act), &[x, w, b])
         }
     }
+}
+
+/// Several `Linear` of one source, each `x [.., in]` to `width` columns, as one product `[.., columns]`; gives also where the columns of each
+/// begin. `groups` are scopes with the beginning of their weights and the value of their biases.
+pub fn linears<'g>(scope: &Scope<'g>, x: Tensor<'g>, width: usize, groups: &[(&[&str], Init, f32)]) -> (Tensor<'g>, Vec<usize>) {
+    let (input, output) = ([*x.shape().last().expect("an axis")], [width]);
+    let named = |last: &str| groups.iter().flat_map(|(names, ..)| names.iter().map(|n| format!("{n}//{last}"))).collect::<Vec<_>>();
+    let each = || groups.iter().flat_map(|(names, init, bias)| names.iter().map(|_| (*init, *bias)));
+    let (weights, biases) = (named("weights"), named("bias"));
+    let decl = |name, input, init| Decl { name, input, output: &output, init };
+    let w: Vec<Decl> = weights.iter().zip(each()).map(|(name, (init, _))| decl(name, &input, init)).collect();
+    let b: Vec<Decl> = biases.iter().zip(each()).map(|(name, (_, bias))| decl(name, &[], Init::Constant(bias))).collect();
+    let ((w, starts), (b, _)) = (scope.side_by_side(&w), scope.side_by_side(&b));
+    (scope.graph.apply(Linear::biased(Act::None), &[x, w, b]), starts)
 }
 
 /// `Linear` as gates have it, before or with their sigmoid: weights begin at zero and the bias at one, so that every gate begins open.

@@ -19,8 +19,8 @@ pub fn outer_product_mean<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>
     let bias = |name| Decl { name, input: &[], output: &sides, init: Init::Constant(0.0) };
     let (w, starts) = scope.side_by_side(&[weights("left_projection//weights"), weights("right_projection//weights")]);
     let (b, _) = scope.side_by_side(&[bias("left_projection//bias"), bias("right_projection//bias")]);
-    let both = graph.apply(Linear { bias: true, act: Act::None }, &[m, w, b]); // line 2  [n_seq, n_res, 2 c]
-    let side = |at: usize| graph.apply(Gated { gate: false }, &[both.slice(2, at..at + c), mask]); // [n_seq, n_res, c]
+    let both = graph.apply(Linear::biased(Act::None), &[m, w, b]); // line 2  [n_seq, n_res, 2 c]
+    let side = |at: usize| graph.apply(Gated { gate: false, mask: true }, &[both.slice(2, at..at + c), mask]); // [n_seq, n_res, c]
     let w = scope.param(Decl { name: "output_w", input: &[c, c], output: &[c_z], init: Init::Constant(0.0) });
     let b = scope.param(Decl { name: "output_b", input: &[], output: &[c_z], init: Init::Constant(0.0) });
     graph.apply(OuterProductMean, &[side(starts[0]), side(starts[1]), mask, w, b]) // lines 3-4  [n_res, n_res, c_z]

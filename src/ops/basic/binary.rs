@@ -64,6 +64,10 @@ impl Op for Binary {
         true
     }
 
+    fn passes(&self, _i: usize) -> bool {
+        !self.mul
+    }
+
     fn needs(&self) -> Needs {
         Needs { x: if self.mul { 0b11 } else { 0 }, y: 0 }
     }

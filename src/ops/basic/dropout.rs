@@ -104,6 +104,10 @@ impl Op for Dropout {
         i < 1 + usize::from(self.residual)
     }
 
+    fn passes(&self, i: usize) -> bool {
+        self.residual && i == 0
+    }
+
     fn needs(&self) -> Needs {
         Needs { x: 1 << (1 + u32::from(self.residual)), y: 0 }
     }

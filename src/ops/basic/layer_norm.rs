@@ -1,11 +1,10 @@
 //! Layer normalisation over the innermost axis.
 
-use crate::gpu::recorder::{Family, Launch, cut};
+use crate::gpu::recorder::{Family, Late, Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
+use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::basic::sum;
-use crate::tensor::DType;
 
 /// Rows that one partial sum of the parameters' gradients covers: fixed, so that neither chunks nor devices change a bit.
 const BLOCK: usize = 64;
@@ -52,6 +51,10 @@ impl Op for LayerNorm {
         vec![Spec::of(x[0]), Spec::f32(&[x[0].iter().product::<usize>() / c, 2])]
     }
 
+    fn adds(&self, _i: usize) -> bool {
+        true
+    }
+
     fn needs(&self) -> Needs {
         Needs { x: 0b011, y: 0b10 }
     }
@@ -80,6 +83,7 @@ impl Op for LayerNorm {
             let by_row = [cut(0, 0, per_group)];
             r.launch(
                 Launch::new(source, "backward", self.uniform(n, &x), [n.div_ceil(per_group), 1, 1])
+                    .constant("ADD", f64::from(u8::from(b.adds(0))))
                     .read("x", &x, &by_row)
                     .read("scale", &b.x[1], &[])
                     .read("stats", stats, &by_row)
@@ -92,7 +96,8 @@ impl Op for LayerNorm {
             return;
         }
         let blocks = n.div_ceil(BLOCK);
-        let part = r.temp(&[blocks, 2, x.width()], DType::F32);
+        let place = b.dx[1..].iter().flatten().next().expect("one of them is wanted");
+        let part = r.temp_parts(&[blocks, 2, x.width()], place);
         let by_block = [cut(0, 0, BLOCK)];
         r.launch(
             Launch::new(source(), "backward_part", self.uniform(n, &x), [blocks, x.groups().div_ceil(64), 1])
@@ -104,10 +109,8 @@ impl Op for LayerNorm {
         );
         for (i, dx) in b.dx[1..].iter().enumerate() {
             let Some(dx) = dx else { continue };
-            // The blocks of one of the two sums: [blocks, c].
-            let one = part.slice(1, i..i + 1);
-            let one = View { shape: vec![blocks, x.width()], strides: vec![one.strides[0], 1], ..one };
-            sum::record(r, &one, &[true, false], false, dx, 1.0);
+            let to = View { shape: vec![1, x.width()], strides: vec![x.groups() * LANES, 1], ..dx.clone() };
+            r.sum_later(Late { parts: part.slice(1, i..i + 1), to, add: b.adds(i + 1) });
         }
     }
 

@@ -13,5 +13,6 @@ pub mod sigmoid_cross_entropy;
 pub mod softmax;
 pub mod softmax_cross_entropy;
 pub mod sum;
+pub mod sum_parts;
 pub mod transpose;
 pub mod unary;

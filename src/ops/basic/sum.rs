@@ -9,9 +9,9 @@ use crate::ops::axes::{as_shape, axes, first_axis};
 use crate::tensor::DType;
 
 /// Loads that one partial sum is made of when there are more than [`SHORT`]: fixed, so that neither windows nor devices change a bit.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 /// Loads up to which a sum is made at once.
-const SHORT: usize = 128;
+pub(super) const SHORT: usize = 128;
 
 fn source() -> &'static Source {
     shader!("basic/sum")

@@ -161,9 +161,12 @@ impl Attention {
         UniformData::of(&fields)
     }
 
-    /// The mask as `[b, k]` ones and zeros, contiguous.
+    /// The mask as `[b, k]`, contiguous, zero where a key is masked.
     pub(super) fn keep(&self, r: &mut Recorder, x: &Inputs<View>) -> Option<View> {
         let mask = x.mask?;
+        if mask.shape.len() == 2 && mask.is_contiguous() {
+            return Some(mask.clone()); // every kernel asks only whether it is zero
+        }
         let n = Self::extents(x);
         let keep = r.temp(&[n.b, n.k], DType::F32);
         let (shift, rows) = group_shift(keep.groups());
@@ -214,6 +217,14 @@ pub(super) fn query_shift(n: usize) -> usize {
     if n == 1 { 0 } else { (n.next_power_of_two().trailing_zeros() as usize).clamp(2, 6) }
 }
 
+/// The exponent, raised until a binding holds the rows that a workgroup covers of each of the tensors `[b, length, heads, channels]`.
+pub(super) fn fitting(r: &Recorder, shift: usize, views: &[&View]) -> usize {
+    // A window begins at an aligned byte, so that a little room is left in front of it.
+    let limit = (r.traits.max_binding as usize).saturating_sub(1024);
+    let bytes = |v: &View, rows: usize| v.span(&[0..rows.min(v.shape[0]), 0..v.shape[1], 0..1, 0..v.width()]).len() * v.dtype.size();
+    (shift..6).find(|shift| views.iter().all(|v| bytes(v, 64 >> shift) <= limit)).unwrap_or(6)
+}
+
 impl Op for Attention {
     fn name(&self) -> &'static str {
         "attention"
@@ -257,7 +268,7 @@ impl Op for Attention {
             return subgroup::forward(self, r, &x, y);
         }
         let (keep, bias) = (self.keep(r, &x), self.bias(r, &x, false));
-        let shift = query_shift(n.q);
+        let shift = fitting(r, query_shift(n.q), &[x.q, x.k, x.v, x.gate.unwrap_or(x.q)]);
         let (rows, queries) = (64 >> shift, 1 << shift);
         let by_query = [cut(2, 0, rows), cut(0, 1, queries), cut(1, 2, 1)];
         let groups = [n.q.div_ceil(queries), n.h, n.b.div_ceil(rows)];

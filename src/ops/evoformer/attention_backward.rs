@@ -9,7 +9,7 @@ use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::Backward;
 use crate::ops::evoformer::attention::subgroup;
-use crate::ops::evoformer::attention::{Attention, Extents, Inputs, by_row_and_head, group_shift, query_shift};
+use crate::ops::evoformer::attention::{Attention, Extents, Inputs, by_row_and_head, fitting, group_shift, query_shift};
 use crate::tensor::DType;
 
 fn source() -> &'static Source {
@@ -122,10 +122,10 @@ pub(super) fn record(op: &Attention, r: &mut Recorder, b: &Backward) {
 fn prepare(c: &Common, r: &mut Recorder, b: &Backward, dgate: Option<&View>) {
     let n = &c.n;
     let (dy, y, stats) = (b.dy0(), &b.y[0], &b.y[1]);
-    let (shift, rows) = group_shift(stats.groups());
-    let places = LANES << shift;
-    let spread = [cut(2, 0, rows), cut(0, 1, places), cut(1, 2, 1)];
     let gate = c.x.gate.unwrap_or(c.x.q);
+    let shift = fitting(r, group_shift(stats.groups()).0, &[y, dy, gate, dgate.unwrap_or(&c.go)]);
+    let (rows, places) = (64 >> shift, LANES << shift);
+    let spread = [cut(2, 0, rows), cut(0, 1, places), cut(1, 2, 1)];
     // An ungated output's gradient is dO itself: nothing is written there, and the bindings name memory that is there.
     let target = dgate.unwrap_or(&c.go);
     let uniform = c.uniform(shift, 1, dgate.is_none(), [target; 2]);
@@ -153,7 +153,7 @@ fn prepare(c: &Common, r: &mut Recorder, b: &Backward, dgate: Option<&View>) {
 
 fn queries(c: &Common, r: &mut Recorder, dq: &View) {
     let n = &c.n;
-    let shift = query_shift(n.q);
+    let shift = fitting(r, query_shift(n.q), &[c.x.q, c.x.k, c.x.v, dq]);
     let (rows, queries) = (64 >> shift, 1 << shift);
     let by_query = [cut(2, 0, rows), cut(0, 1, queries), cut(1, 2, 1)];
     let bias = c.op.bias(r, &c.x, false);
@@ -174,12 +174,12 @@ fn queries(c: &Common, r: &mut Recorder, dq: &View) {
 
 fn keys(c: &Common, r: &mut Recorder, dk: Option<&View>, dv: Option<&View>) {
     let n = &c.n;
-    let shift = query_shift(n.k);
+    let dk = dk.cloned().unwrap_or_else(|| r.temp(&c.x.k.shape, DType::F32));
+    let dv = dv.cloned().unwrap_or_else(|| r.temp(&c.x.v.shape, DType::F32));
+    let shift = fitting(r, query_shift(n.k), &[c.x.q, c.x.k, c.x.v, &dk, &dv]);
     let (rows, keys) = (64 >> shift, 1 << shift);
     let by_key = [cut(2, 0, rows), cut(0, 1, keys), cut(1, 2, 1)];
     let bias = c.op.bias(r, &c.x, true);
-    let dk = dk.cloned().unwrap_or_else(|| r.temp(&c.x.k.shape, DType::F32));
-    let dv = dv.cloned().unwrap_or_else(|| r.temp(&c.x.v.shape, DType::F32));
     let mut launch = c
         .launch(source(), "backward_kv", c.uniform(shift, 1, false, [&dk, &dv]), [n.k.div_ceil(keys), n.h, n.b.div_ceil(rows)])
         .read("q", c.x.q, &by_row_and_head(rows))

@@ -10,12 +10,14 @@ fn source() -> &'static Source {
     shader!("evoformer/gated")
 }
 
-/// `x [a, b, c]`, with a gate `gate [a, b, c]` before its sigmoid, and last `mask [a, b]`, to `y = mask x sigmoid(gate) [a, b, c]`.
-/// The mask is not differentiable. Any of them may be a part of one wide projection.
+/// `x [a, b, c]`, then those of a gate `gate [a, b, c]` before its sigmoid and `mask [a, b]` that there are, to
+/// `y = mask x sigmoid(gate) [a, b, c]`. The mask is not differentiable. Any of them may be a part of one wide projection.
 #[derive(Debug, Clone, Copy)]
 pub struct Gated {
-    /// Whether there is a gate; otherwise the inputs are `x` and `mask`.
+    /// Whether there is a gate.
     pub gate: bool,
+    /// Whether there is a mask.
+    pub mask: bool,
 }
 
 impl Gated {
@@ -27,6 +29,7 @@ impl Gated {
             ("groups", x.groups().into()),
             ("log", log(x).into()),
             ("gated", u32::from(self.gate).into()),
+            ("masked", u32::from(self.mask).into()),
             ("x0", s(x, 0)),
             ("x1", s(x, 1)),
             ("g0", s(gate, 0)),
@@ -42,9 +45,9 @@ impl Gated {
         ])
     }
 
-    /// Without a gate `x` stands in for it, so that the binding names memory that is there.
+    /// What is not there is `x` again, so that the binding names memory that is there.
     fn inputs<'a>(&self, x: &'a [View]) -> [&'a View; 3] {
-        [&x[0], &x[usize::from(self.gate)], &x[x.len() - 1]]
+        [&x[0], &x[usize::from(self.gate)], &x[if self.mask { x.len() - 1 } else { 0 }]]
     }
 }
 
@@ -63,9 +66,10 @@ impl Op for Gated {
     }
 
     fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
-        let last = x.len() - 1;
-        let fits = last == 1 + usize::from(self.gate) && x[0].len() == 3 && x[..last].iter().all(|s| *s == x[0]) && x[last] == &x[0][..2];
-        assert!(fits, "gated of {x:?}: x and a gate are [a, b, c], the mask [a, b]");
+        let wide = 1 + usize::from(self.gate);
+        let fits = x.len() == wide + usize::from(self.mask) && x[0].len() == 3 && x[..wide].iter().all(|s| *s == x[0]);
+        let mask_fits = x[wide.min(x.len())..].iter().all(|s| *s == &x[0][..2]);
+        assert!(fits && mask_fits, "gated of {x:?}, {self:?}: x and a gate are [a, b, c], a mask [a, b]");
         vec![Spec::of(x[0])]
     }
 
@@ -108,8 +112,8 @@ impl Op for Gated {
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {
         let c = x[0].width();
-        let mask = &x[x.len() - 1].data;
+        let mask = |row: usize| if self.mask { x[x.len() - 1].data[row] } else { 1.0 };
         let gate = |at: usize| if self.gate { 1.0 / (1.0 + (-x[1].data[at]).exp()) } else { 1.0 };
-        vec![Array::new(&x[0].shape, (0..x[0].data.len()).map(|at| mask[at / c] * x[0].data[at] * gate(at)).collect())]
+        vec![Array::new(&x[0].shape, (0..x[0].data.len()).map(|at| mask(at / c) * x[0].data[at] * gate(at)).collect())]
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn cases() -> Vec<Case> {
     const DROPPED: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Below(99)];
     let dropout = |share, residual| Dropout { rate: 0.25, share, key: 0x1234_5678_9abc_def1, residual };
     let embedding = |bias, relative| Embedding { bias, relative };
-    let linear = |bias, act| Linear { bias, act };
+    let linear = |bias, act| Linear { bias, act, tail: 0 };
     vec![
         case("copy 1", Copy, &[&[7]]),
         case("copy 4", Copy, &[&[2, 3, 5, 33]]),
@@ -90,6 +90,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("linear parts", linear(true, Act::None), &[&[1100, 40], &[40, 9], &[9]]),
         case("linear turned", linear(true, Act::None), &[&[7, 9, 20], &[20, 6], &[6]]).turned(),
         case("linear relu turned", linear(true, Act::Relu), &[&[3, 5, 2, 9], &[9, 66], &[66]]).turned(),
+        case("linear tail", Linear { tail: 8, ..linear(true, Act::None) }, &[&[1100, 12], &[12, 22], &[14]]),
+        case("linear tail sigmoid", Linear { tail: 4, ..linear(true, Act::Sigmoid) }, &[&[53, 6], &[6, 9], &[5]]),
         case("linear sigmoid", linear(true, Act::Sigmoid), &[&[530, 6], &[6, 9], &[9]]),
     ]
 }

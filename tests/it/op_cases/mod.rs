@@ -150,8 +150,9 @@ fn close(case: &str, what: &str, got: &[f64], want: &[f64], tolerance: f64) {
     assert!(worst <= tolerance, "{case}: {what} differs by {worst:.2e} of its largest value, allowed {tolerance:.1e}");
 }
 
-fn check(gpu: &Gpu, cache: &Cache, case: &Case, dtype: DType) {
-    let label = format!("{} {dtype}", case.name);
+/// With `added` the inputs that allow it have a gradient already when the operation's own comes.
+fn check(gpu: &Gpu, cache: &Cache, case: &Case, dtype: DType, added: bool) {
+    let label = format!("{} {dtype}{}", case.name, if added { ", added" } else { "" });
     let drawn: Vec<(Vec<f32>, bool)> = (0..case.shapes.len()).map(|i| case.input(i)).collect();
     let inputs: Vec<Vec<f32>> = drawn.iter().map(|(v, int)| if *int { v.clone() } else { stored(v.clone(), dtype) }).collect();
     let arrays: Vec<Array> =
@@ -171,8 +172,14 @@ fn check(gpu: &Gpu, cache: &Cache, case: &Case, dtype: DType) {
     let seed = |(k, y): (usize, &Tensor<'_>)| graph.input(&format!("seed{k}"), &y.shape(), y.dtype(), false);
     let seeds: Vec<_> = y.iter().enumerate().map(|(k, y)| float[k].then(|| (*y, Some(seed((k, y)))))).collect();
     y.iter().enumerate().for_each(|(k, y)| graph.output(&format!("y{k}"), *y));
-    graph.backward(&seeds.into_iter().flatten().collect::<Vec<_>>());
+    let beside: Vec<usize> = (0..x.len()).filter(|&i| added && wanted(i) && case.op.adds(i)).collect();
+    let more = beside.iter().map(|&i| Some((x[i], Some(graph.input(&format!("more{i}"), &x[i].shape(), kind(i), false)))));
+    graph.backward(&seeds.into_iter().chain(more).flatten().collect::<Vec<_>>());
     let session = Session::new(gpu, cache, &graph).expect(&label);
+    let extra: Vec<Vec<f32>> = beside.iter().map(|&i| stored(draw(77 + i as u64, inputs[i].len()), dtype)).collect();
+    for (&i, extra) in beside.iter().zip(&extra) {
+        session.set(&format!("more{i}"), &HostTensor::f32(case.shapes[i], extra.clone()));
+    }
     for (i, v) in inputs.iter().enumerate() {
         let value = match kind(i) {
             DType::I32 => HostTensor::i32(case.shapes[i], v.iter().map(|x| *x as i32).collect()),
@@ -212,7 +219,8 @@ fn check(gpu: &Gpu, cache: &Cache, case: &Case, dtype: DType) {
             moved[i].data[at] -= 2.0 * h;
             (up - loss(&moved)) / (2.0 * h)
         };
-        let want: Vec<f64> = picked.iter().map(|&at| difference(at)).collect();
+        let before = |at: usize| beside.iter().position(|&b| b == i).map_or(0.0, |k| f64::from(extra[k][at]));
+        let want: Vec<f64> = picked.iter().map(|&at| difference(at) + before(at)).collect();
         let values = match case.turned && i == 0 {
             true => turn(got.as_f32(), &case.given(0)).into_iter().map(f64::from).collect(),
             false => got.to_f64(),
@@ -232,8 +240,12 @@ fn every_operation_agrees_with_its_reference() {
         let gpu = Gpu::open(&Choice { family, ..Choice::default() }).expect("a Vulkan, Metal or DX12 adapter");
         let cache = Cache::default();
         for case in cases() {
-            check(&gpu, &cache, &case, DType::F32);
-            check(&gpu, &cache, &case, DType::Bf16);
+            check(&gpu, &cache, &case, DType::F32, false);
+            check(&gpu, &cache, &case, DType::Bf16, false);
+            if (0..case.shapes.len()).any(|i| case.op.adds(i)) {
+                check(&gpu, &cache, &case, DType::F32, true);
+                check(&gpu, &cache, &case, DType::Bf16, true);
+            }
         }
     }
 }
@@ -245,7 +257,8 @@ fn windows_and_checks_change_no_bit() {
     let gpu = Gpu::open(&choice).expect("a Vulkan, Metal or DX12 adapter");
     let cache = Cache::default();
     for case in cases() {
-        check(&gpu, &cache, &case, DType::F32);
+        check(&gpu, &cache, &case, DType::F32, false);
+        check(&gpu, &cache, &case, DType::F32, true);
     }
     // The tiled kernels of a sum over pairs are cut along the sum, too.
     let gpu = Gpu::open(&Choice { family: Some(Family::Tiled), ..choice.clone() }).expect("a Vulkan, Metal or DX12 adapter");
@@ -272,8 +285,8 @@ fn replayed(choice: &Choice) -> Vec<HostTensor> {
         let w2 = graph.param("w2", &[33, 20], 1024);
         let block = || {
             let h = graph.apply(LayerNorm { eps: 1e-5 }, &[x, scale, offset]);
-            let h = graph.apply(Linear { bias: false, act: Act::Relu }, &[h, w1]);
-            let h = graph.apply(Linear { bias: false, act: Act::None }, &[h, w2]);
+            let h = graph.apply(Linear::plain(Act::Relu), &[h, w1]);
+            let h = graph.apply(Linear::plain(Act::None), &[h, w2]);
             graph.apply(Dropout { rate: 0.25, share: Share::Nothing, key: 7, residual: true }, &[x, h, seed])
         };
         let y = if recompute { graph.recompute(block) } else { block() };
