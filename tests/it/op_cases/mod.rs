@@ -264,7 +264,7 @@ fn windows_and_checks_change_no_bit() {
     let gpu = Gpu::open(&Choice { family: Some(Family::Tiled), ..choice.clone() }).expect("a Vulkan, Metal or DX12 adapter");
     let cache = Cache::default();
     for case in cases().iter().filter(|c| c.name.starts_with("triangle")) {
-        check(&gpu, &cache, case, DType::F32);
+        check(&gpu, &cache, case, DType::F32, false);
     }
     let (wide, narrow) = (replayed(&Choice::default()), replayed(&choice));
     assert_eq!(wide, narrow, "64 KiB windows change a bit");
