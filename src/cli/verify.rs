@@ -27,7 +27,7 @@ pub struct Verify {
     /// Part of an adapter's name, or its index in `anyfold devices`.
     #[arg(long, value_name = "NAME|INDEX")]
     adapter: Option<String>,
-    /// A family of kernels in place of the one that suits the adapter: subgroup or tiled.
+    /// A family of kernels in place of the one that suits the adapter: subgroup, tiled or cooperative.
     #[arg(long, value_name = "FAMILY", value_parser = family)]
     family: Option<Family>,
     /// Lower limits than the adapter's, such as binding=64KiB,buffer=1MiB: what larger tensors would meet.
@@ -45,11 +45,8 @@ pub struct Verify {
 }
 
 fn family(text: &str) -> std::result::Result<Family, String> {
-    match text {
-        "subgroup" => Ok(Family::Subgroup),
-        "tiled" => Ok(Family::Tiled),
-        _ => Err("there are `subgroup` and `tiled`".into()),
-    }
+    let found = Family::NAMES.iter().find(|(name, _)| *name == text);
+    found.map(|(_, family)| *family).ok_or_else(|| format!("there are {}", Family::NAMES.map(|(name, _)| name).join(", ")))
 }
 
 fn budget(text: &str) -> std::result::Result<Saving, String> {

@@ -166,7 +166,7 @@ pub struct Found {
 /// What is assumed where there is no adapter: a discrete GPU with drivers of today.
 pub fn common() -> Found {
     let (max_binding, max_buffer) = ((2 << 30) - 4, 4 << 30);
-    let traits = Traits { cpu: false, subgroup: 32, family: Family::Tiled, max_binding, max_buffer, workspace: 64 << 20 };
+    let traits = Traits { cpu: false, subgroup: 32, family: Family::Tiled, cooperative: 0, max_binding, max_buffer, workspace: 64 << 20 };
     Found { name: "a common GPU".into(), traits, align: 256, memory: None }
 }
 
@@ -175,12 +175,12 @@ pub fn find(choice: &Choice) -> Result<Found> {
     let adapters = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()));
     let infos: Vec<_> = adapters.iter().map(wgpu::Adapter::get_info).collect();
     let index = pick(&infos, choice)?;
-    let (traits, align) = traits_of(&infos[index], &adapters[index].limits(), adapters[index].features(), choice)?;
+    let (traits, align) = traits_of(&adapters[index], &infos[index], choice)?;
     Ok(Found { name: infos[index].name.clone(), traits, align, memory: memory_of(&adapters[index]) })
 }
 
 /// The sum of the heaps that are the device's own. Only Vulkan is asked.
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(not(any(target_vendor = "apple", target_arch = "wasm32")))]
 fn memory_of(adapter: &wgpu::Adapter) -> Option<u64> {
     // SAFETY: the physical device lives as long as its adapter, and asking for its memory's properties changes nothing.
     let memory = unsafe {
@@ -192,14 +192,15 @@ fn memory_of(adapter: &wgpu::Adapter) -> Option<u64> {
     Some(heaps.filter(|h| h.flags.as_raw() & 1 == 1).map(|h| h.size).sum())
 }
 
-/// Metal is not asked.
-#[cfg(target_vendor = "apple")]
+/// Metal and browsers are not asked.
+#[cfg(any(target_vendor = "apple", target_arch = "wasm32"))]
 fn memory_of(_: &wgpu::Adapter) -> Option<u64> {
     None
 }
 
 /// What chooses kernel variants, and the alignment of offsets.
-fn traits_of(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features, choice: &Choice) -> Result<(Traits, u64)> {
+fn traits_of(adapter: &wgpu::Adapter, info: &wgpu::AdapterInfo, choice: &Choice) -> Result<(Traits, u64)> {
+    let (limits, features) = (adapter.limits(), adapter.features());
     let cpu = info.device_type == wgpu::DeviceType::Cpu;
     let max_buffer = limits.max_buffer_size.min(choice.max_buffer.unwrap_or(u64::MAX));
     let max_binding = limits.max_storage_buffer_binding_size.min(choice.max_binding.unwrap_or(u64::MAX)).min(max_buffer);
@@ -213,7 +214,29 @@ fn traits_of(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Fe
             info.name
         )));
     }
-    Ok((Traits { cpu, subgroup, family, max_binding, max_buffer, workspace: 64 << 20 }, align))
+    let cooperative = cooperative(adapter, info);
+    if family == Family::Cooperative && cooperative == 0 {
+        return Err(Error::Device(format!(
+            "{} has no cooperative matrices of half precision with sums in single precision, which the family `cooperative` needs; try `tiled`",
+            info.name
+        )));
+    }
+    Ok((Traits { cpu, subgroup, family, cooperative, max_binding, max_buffer, workspace: 64 << 20 }, align))
+}
+
+/// The edge of the square cooperative matrices that kernels are written for, larger ones first. Kernels share work out by whole subgroups,
+/// whose size must therefore be known.
+fn cooperative(adapter: &wgpu::Adapter, info: &wgpu::AdapterInfo) -> u32 {
+    use wgpu::{CooperativeScalarType as S, Features as F};
+    let all = F::SUBGROUP | F::SHADER_F16 | F::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let sized = info.subgroup_min_size == info.subgroup_max_size && (4..=64).contains(&info.subgroup_min_size);
+    if !adapter.features().contains(all) || !sized {
+        return 0;
+    }
+    let square = |edge: u32| move |p: &wgpu::CooperativeMatrixProperties| [p.m_size, p.n_size, p.k_size] == [edge; 3];
+    let has =
+        |edge| adapter.cooperative_matrix_properties().iter().filter(|p| p.ab_type == S::F16 && p.cr_type == S::F32).any(square(edge));
+    [16, 8].into_iter().find(|edge| has(*edge)).unwrap_or(0)
 }
 
 impl Gpu {
@@ -243,7 +266,7 @@ impl Gpu {
             }
         });
         device.on_uncaptured_error(Arc::new(move |error| note(&on_error, error.to_string())));
-        let (traits, align) = traits_of(&info, &limits, features, choice)?;
+        let (traits, align) = traits_of(adapter, &info, choice)?;
         Ok(Self { device, queue, info, traits, checked: choice.checked, align, memory: memory_of(adapter), lost })
     }
 

@@ -6,6 +6,7 @@ pub mod device;
 pub mod program;
 pub mod recorder;
 pub mod shader;
+pub mod timing;
 pub mod view;
 
 pub use device::Gpu;

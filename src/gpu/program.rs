@@ -36,8 +36,8 @@ struct Key {
 }
 
 #[derive(Debug)]
-struct Pipeline {
-    pipeline: wgpu::ComputePipeline,
+pub(super) struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
     storages: Vec<String>,
     uniform: bool,
@@ -45,14 +45,15 @@ struct Pipeline {
 
 /// One dispatch.
 #[derive(Debug)]
-struct Piece {
-    pipeline: Arc<Pipeline>,
-    group: wgpu::BindGroup,
-    groups: [u32; 3],
+pub(super) struct Piece {
+    pub pipeline: Arc<Pipeline>,
+    pub group: wgpu::BindGroup,
+    pub groups: [u32; 3],
 }
 
+/// What is encoded.
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     Piece(Piece),
     Clear { arena: usize, offset: u64, bytes: u64 },
 }
@@ -60,9 +61,9 @@ enum Step {
 /// A list of commands ready to be replayed.
 #[derive(Debug)]
 pub struct Program {
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
     /// The command that each step belongs to.
-    commands: Vec<usize>,
+    pub(super) commands: Vec<usize>,
     /// Estimated seconds of each step.
     seconds: Vec<f64>,
 }

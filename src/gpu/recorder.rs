@@ -111,6 +111,14 @@ pub enum Family {
     Subgroup,
     /// Tiles in workgroup memory: for GPUs. Runs everywhere.
     Tiled,
+    /// Cooperative matrices: operands rounded to half precision, sums in single precision. For adapters that have them, and only where asked
+    /// for: products lose 13 of 24 bits.
+    Cooperative,
+}
+
+impl Family {
+    /// All families with their names on the command line.
+    pub const NAMES: [(&str, Family); 3] = [("subgroup", Family::Subgroup), ("tiled", Family::Tiled), ("cooperative", Family::Cooperative)];
 }
 
 /// Facts about the device that choose kernel variants; part of the plan.
@@ -122,6 +130,9 @@ pub struct Traits {
     pub subgroup: u32,
     /// How products are computed.
     pub family: Family,
+    /// Edge of the cooperative matrices that the adapter multiplies, 0 when it has none that are of use.
+    #[serde(default)]
+    pub cooperative: u32,
     /// Largest storage binding in bytes.
     pub max_binding: u64,
     /// Largest buffer in bytes.

@@ -43,6 +43,7 @@ const LIBRARY: &[(&str, &str)] = &[
     lib!("attention"),
     lib!("bits"),
     lib!("gemm"),
+    lib!("gemm_cooperative"),
     lib!("hand_round"),
     lib!("layer_norm"),
     lib!("philox"),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::gpu::Root;
 use crate::gpu::program::{Placed, pieces};
-use crate::gpu::recorder::{Command, Recorded, Traits};
+use crate::gpu::recorder::{Command, Launch, Recorded, Traits};
 use crate::graph::RootInfo;
 use crate::graph::lists::Lists;
 use crate::graph::plan::{self, Life};
@@ -128,16 +128,18 @@ pub(super) fn work(recorded: &Recorded, traits: &Traits, align: u64, placed: &Pl
     Ok(match &recorded.command {
         Command::Clear(view) => Work { flops: 0.0, bytes: (view.len() * view.dtype.size()) as f64, dispatches: 1.0 },
         Command::Launch(launch) => {
-            // Repeated rows are read from the same memory.
-            let size = |v: &crate::gpu::View| v.len().min(v.full_span().len()) * v.dtype.size();
-            let bytes: usize = launch.binds.iter().map(|b| size(&b.view)).sum();
-            Work { flops: launch.flops, bytes: bytes as f64, dispatches: pieces(traits, align, launch, placed)? as f64 }
+            Work { flops: launch.flops, bytes: bytes(launch), dispatches: pieces(traits, align, launch, placed)? as f64 }
         }
     })
 }
 
+/// Bytes of all operands, each counted once; repeated rows are read from the same memory.
+pub(crate) fn bytes(launch: &Launch) -> f64 {
+    launch.binds.iter().map(|b| (b.view.len().min(b.view.full_span().len()) * b.view.dtype.size()) as f64).sum()
+}
+
 /// The command at which most bytes live.
-fn fullest(lives: &[Life]) -> usize {
+pub(crate) fn fullest(lives: &[Life]) -> usize {
     let mut change: BTreeMap<usize, i128> = BTreeMap::new();
     for life in lives {
         *change.entry(life.from).or_default() += i128::from(life.bytes);

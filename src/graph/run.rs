@@ -21,7 +21,7 @@ use crate::tensor::{DType, HostTensor};
 /// others may use.
 #[derive(Debug)]
 pub struct Session<'a> {
-    gpu: &'a Gpu,
+    pub(super) gpu: &'a Gpu,
     /// The memory plan.
     pub plan: Plan,
     pub(super) program: Program,
@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
         self.gpu.read_all(&views.iter().map(part).collect::<Vec<_>>())
     }
 
-    fn read_all(&self, views: &[&View]) -> Result<Vec<HostTensor>> {
+    pub(crate) fn read_all(&self, views: &[&View]) -> Result<Vec<HostTensor>> {
         Ok(views.iter().zip(self.bytes(views)?).map(|(view, bytes)| unpadded(view, &bytes)).collect())
     }
 }

@@ -73,6 +73,7 @@ impl<'a> Bench<'a> {
             session.set_params(&params.pack(&official(case, &params)?)?);
         }
         session.replay()?;
+        context.ran(&session)?;
         bench.read(&session, &params, backward)
     }
 

@@ -23,6 +23,9 @@ pub const FLOORS: f64 = 20.0;
 pub const ZERO: f64 = 1e-5;
 /// A gradient below this share of the case's largest is rounding noise of the double-precision reference, where a sum cancels exactly.
 pub const NOISE: f64 = 1e-12;
+/// Least tolerance where operands of products are rounded to half precision: eight such roundings, each of 2^-11 of the largest value. The
+/// longest path through a module has four products (two forward, two back), and each rounds two operands.
+pub const HALF: f64 = 8.0 / 2048.0;
 /// A tolerance above this says nothing: the tensor is not compared.
 pub const LARGEST: f64 = 1e-2;
 
@@ -40,6 +43,9 @@ ref_err     AlphaFold's own float32 error on that tensor, from the case's metada
 zeros       gradients listed as `analytic_zero` or `zero_grads` are compared absolutely: {ZERO:e} of the case's largest gradient. So are
             those that a case without measured errors does not list, but whose reference lies below {NOISE:e} of that largest gradient.
 trajectories  tensors [step, example] are compared step by step, each with AlphaFold's own error at that step (`ref_err_per_step`).
+half        with the family `cooperative` operands of products are rounded to half precision: every tolerance of floats is at least {HALF:.1e},
+            eight roundings of 2^-11, because the longest path through a module rounds the operands of four products; gradients that are zero
+            are compared at that share of the largest gradient. Products that a ReLU follows are made from both halves of their operands.
 measures    cases of full size hold, for every parameter, the norm of its gradient and the product of both instead of gradients. Either is
             compared relatively: max({MODEL:e}, {FLOORS} times AlphaFold's own error of it). Both are compared absolutely, at {ZERO:e} of the
             largest norm, where the norm lies below {NOISE:e} of the largest: a sum that cancels exactly but for rounding.
@@ -120,6 +126,19 @@ pub fn compare(case: &Golden, got: &Outputs) -> Result<Vec<Compared>> {
         }
     }
     all.extend(measures(case, got)?);
+    Ok(all)
+}
+
+/// The same with the tolerances of operands in half precision; see [`HALF`].
+pub fn with_half_operands(case: &Golden, mut all: Vec<Compared>) -> Result<Vec<Compared>> {
+    let floors = Floors::new(case)?;
+    for c in all.iter_mut().filter(|c| c.tolerance > 0.0 && c.verdict != Verdict::NotCompared) {
+        let zero = case.tensors.get(&c.name).is_some_and(|reference| floors.is_zero(&c.name, reference));
+        let tolerance = c.tolerance.max(if zero { HALF * floors.largest_gradient } else { HALF });
+        if let Some(error) = c.error {
+            *c = Compared::new(&c.name, error, tolerance);
+        }
+    }
     Ok(all)
 }
 

@@ -167,7 +167,7 @@ fn state(step: u64, score: Option<f64>) -> State {
         sampler: SamplerState { seed: 3, next_step: step, sets: Vec::new() },
         config: preset("tiny").unwrap().to_toml(),
         layout: 17,
-        kernels: Traits { cpu: true, subgroup: 8, family: Family::Subgroup, max_binding: 1, max_buffer: 2, workspace: 3 },
+        kernels: Traits { cpu: true, subgroup: 8, family: Family::Subgroup, cooperative: 0, max_binding: 1, max_buffer: 2, workspace: 3 },
         seconds: 1.5,
         score,
     }

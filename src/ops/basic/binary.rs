@@ -4,7 +4,8 @@ use crate::gpu::recorder::{Cut, Launch};
 use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::axes::{Axes, axes, first_axis, too_wide, walk};
+use crate::ops::axes::{Axes, as_shape, axes, first_axis, too_wide, walk};
+use crate::ops::basic::sum;
 
 fn source() -> &'static Source {
     shader!("basic/binary")
@@ -27,6 +28,19 @@ fn broadcast(a: &[usize], b: &[usize], op: &str) -> Vec<usize> {
         _ => panic!("{op}: {a:?} and {b:?} do not broadcast"),
     };
     (0..rank).map(join).collect()
+}
+
+/// The axes of `full` that `part` was broadcast along, and `part` without them (but for the innermost), where a sum can write it as it lies:
+/// the gradient of what was added many times, in blocks that windows may part.
+fn summed(full: &View, part: &View) -> Option<(Vec<bool>, View)> {
+    let missing = full.shape.len() - part.shape.len();
+    let extent = |axis: usize| if axis < missing { 1 } else { part.shape[axis - missing] };
+    let reduced: Vec<bool> = (0..full.shape.len()).map(|axis| extent(axis) != full.shape[axis]).collect();
+    let last = full.shape.len() - 1;
+    let mut shape: Vec<usize> = (0..last).filter(|&axis| !reduced[axis]).map(extent).collect();
+    shape.push(part.width());
+    let plain = full.shape.len() <= 4 && part.is_contiguous() && reduced.contains(&true);
+    plain.then(|| (reduced, as_shape(&part.as_rows(), &shape)))
 }
 
 impl Binary {
@@ -112,6 +126,10 @@ impl Op for Binary {
                     .read("b", &w.views[2], &w.cuts[2])
                     .write("dx", &w.views[1], &w.cuts[1]);
                 r.launch(launch.flops(dy.len() as f64));
+                continue;
+            }
+            if let Some((reduced, to)) = (!self.mul).then(|| summed(dy, dx)).flatten() {
+                sum::record(r, dy, &reduced, true, &to, 1.0);
                 continue;
             }
             let [d, o, out] = [dx, other, dy].map(|v| axes(v, full, "binary"));

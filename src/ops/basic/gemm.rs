@@ -3,7 +3,7 @@
 //! `C[b, m, n] = act(sum_k A[b, m, k] B[b, k, n] + bias[n]) (* mask[b, m] or + residual[b, m, n])`. The order of addition over k is fixed:
 //! windows, pieces and families' tiles never change it.
 
-use crate::gpu::recorder::{Cut, Family, Launch, cut};
+use crate::gpu::recorder::{Cut, Family, Launch, Traits, cut};
 use crate::gpu::shader::UniformData;
 use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
@@ -11,11 +11,6 @@ use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::basic::copy;
 use crate::ops::basic::linear::Act;
 use crate::tensor::DType;
-
-/// Steps of k that a launch may be cut at: the deepest tile of any family.
-const DEPTH: usize = 16;
-/// Columns of a tile, in all families.
-const TILE_N: usize = 64;
 
 /// What is done to a result after bias and activation.
 #[derive(Debug, Clone, Copy)]
@@ -141,10 +136,15 @@ fn split(r: &mut Recorder, g: &Gemm) {
     }
 }
 
-fn tile_m(family: Family) -> usize {
-    match family {
-        Family::Subgroup => 16,
-        Family::Tiled => 64,
+/// Steps of k that a launch may be cut at: the deepest tile of any family.
+const DEPTH: usize = 16;
+
+/// Rows and columns of a tile.
+fn tile(traits: &Traits) -> [usize; 2] {
+    match traits.family {
+        Family::Subgroup => [16, 64],
+        Family::Tiled => [64, 64],
+        Family::Cooperative => [4 * traits.cooperative as usize; 2],
     }
 }
 
@@ -161,7 +161,7 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
         let reach = v.span(&[0..1, 0..v.shape[1], 0..rows.min(v.shape[2]), 0..v.width()]);
         v.shape[1] > 1 && reach.len() * v.dtype.size() > limit
     };
-    let tile = tile_m(r.traits.family);
+    let [tile, tile_n] = tile(&r.traits);
     if n1 > 1 && (spread(&o.a, if g.ta { k } else { tile }) || spread(&o.b, if g.tb { n } else { k }) || spread(&o.c, tile)) {
         let at = |v: &View, i: usize| if v.shape[1] > 1 { v.slice(1, i..i + 1) } else { v.clone() };
         for i in 0..n1 {
@@ -175,7 +175,7 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
     let m_fit = by_row.into_iter().flatten().map(|v| fit(row(v), LANES)).min().expect("C is there");
     let m_step = if m_fit >= tile { m } else { m_fit };
     let n_fit = if g.tb { fit(row(&o.b), LANES) } else { n };
-    let n_step = if n_fit >= TILE_N && n1 == 1 { n } else { n_fit };
+    let n_step = if n_fit >= tile_n && n1 == 1 { n } else { n_fit };
     let by_k = [g.ta.then_some(&o.a), (!g.tb).then_some(&o.b)];
     let k_step = by_k.into_iter().flatten().map(|v| fit(row(v), DEPTH)).min().unwrap_or(k);
     // Partial sums are kept in single precision, and only the last launch finishes them.
@@ -216,8 +216,8 @@ fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, n0: usize, (chain, last): (b
     let [b0, n1, m, n] = [0, 1, 2, 3].map(|i| o.c.shape[i]);
     let k_all = o.a.shape[if g.ta { 2 } else { 3 }];
     let k = if o.block > 0 { o.block } else { k_all };
-    let tile = tile_m(r.traits.family);
-    let n_tiles = n.div_ceil(TILE_N);
+    let [tile, tile_n] = tile(&r.traits);
+    let n_tiles = n.div_ceil(tile_n);
     // Parts of a split sum are a batch axis whose step is a block of rows.
     let strides = |v: &View| [0, 1, 2].map(|i| if v.shape[i] == 1 && i < 2 { 0 } else { v.strides[i] / LANES });
     let blocks = |v: &View| if o.block > 0 { [o.block * v.strides[2] / LANES, 0, v.strides[2] / LANES] } else { strides(v) };
@@ -246,12 +246,14 @@ fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, n0: usize, (chain, last): (b
     let source = match r.traits.family {
         Family::Subgroup => shader!("basic/gemm/subgroup"),
         Family::Tiled => shader!("basic/gemm"),
+        Family::Cooperative if r.traits.cooperative == 16 => shader!("basic/gemm/cooperative16"),
+        Family::Cooperative => shader!("basic/gemm/cooperative8"),
     };
     let batch = |v: &View| (v.shape[0] > 1).then_some(cut(2, 0, 1));
     let part = (o.block > 0).then_some(cut(2, 2, o.block));
     let rows = |v: &View, along: Option<Cut>| -> Vec<Cut> { batch(v).into_iter().chain(along).collect() };
     let by_m = Some(cut(0, 2, tile));
-    let by_n = (n1 == 1).then_some(cut(1, 2, TILE_N));
+    let by_n = (n1 == 1).then_some(cut(1, 2, tile_n));
     // What is not used is still bound, to memory that is there.
     let spare = (o.b.clone(), rows(&o.b, part.or(by_n.filter(|_| g.tb))));
     let (bias_view, bias_cuts) = bias.map_or(spare.clone(), |b| (b, Vec::new()));
@@ -266,6 +268,13 @@ fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, n0: usize, (chain, last): (b
         .read("bias", &bias_view, &bias_cuts)
         .write("c", &o.c, &rows(&o.c, by_m))
         .flops(2.0 * (n1 * m * n) as f64 * if o.block > 0 { k_all } else { b0 * k } as f64);
+    let launch = match r.traits.family {
+        Family::Cooperative => {
+            let split = f64::from(u8::from(g.act == Act::Relu));
+            launch.constant("LANES", f64::from(4 * r.traits.subgroup)).constant("SPLIT", split)
+        }
+        _ => launch,
+    };
     r.launch(match &o.sums {
         Some(sums) => launch.write("extra", sums, &rows(sums, None)),
         None => launch.read("extra", &extra_view, &extra_cuts),

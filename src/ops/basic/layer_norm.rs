@@ -17,7 +17,7 @@ fn source() -> &'static Source {
 fn by_rows(r: &Recorder) -> (&'static Source, usize) {
     match r.traits.family {
         Family::Subgroup => (shader!("basic/layer_norm/subgroup"), 1),
-        Family::Tiled => (source(), 8),
+        Family::Tiled | Family::Cooperative => (source(), 8),
     }
 }
 

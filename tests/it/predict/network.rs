@@ -245,7 +245,7 @@ fn a_checkpoint_predicts_with_its_averaged_parameters() {
         sampler: SamplerState { seed: 3, next_step: 7, sets: Vec::new() },
         config: config.to_toml(),
         layout: layout(&params),
-        kernels: Traits { cpu: true, subgroup: 8, family: Family::Subgroup, max_binding: 1, max_buffer: 2, workspace: 3 },
+        kernels: Traits { cpu: true, subgroup: 8, family: Family::Subgroup, cooperative: 0, max_binding: 1, max_buffer: 2, workspace: 3 },
         seconds: 1.0,
         score: None,
     };

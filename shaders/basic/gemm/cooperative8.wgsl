@@ -1,0 +1,13 @@
+// C[b, m, n] = finish(sum_k A[b, m, k] B[b, k, n]) by cooperative matrices of 8 x 8.
+#import bits
+#storage a
+#storage b
+#storage c
+#storage bias
+#storage extra
+#import gemm
+const T: u32 = 8u;
+alias Left = coop_mat8x8<f16, A>;
+alias Right = coop_mat8x8<f16, B>;
+alias Sum = coop_mat8x8<f32, C>;
+#import gemm_cooperative
