@@ -182,6 +182,8 @@ pub fn run_file(context: &Context, path: &Path) -> CaseReport {
     // The runners trust the shapes that their modules' cases have; a file in which these do not fit together ends here.
     match catch_unwind(AssertUnwindSafe(|| run_case(context, &case))) {
         Ok(Ok(report)) => report,
+        // What knows parameters alone does not know their file.
+        Ok(Err(Error::Data(what) | Error::Config(what))) => failed(&module, Error::format(path, what).to_string()),
         Ok(Err(e)) => failed(&module, e.to_string()),
         Err(panic) => {
             let said = panic.downcast_ref::<String>().cloned().or(panic.downcast_ref::<&str>().map(|s| s.to_string()));

@@ -258,7 +258,8 @@ fn run<'a>(gpu: &'a Gpu, cache: &Cache, case: &Case) -> Ran<'a> {
 fn sampled(case: &Case, ran: &Ran, y: &HostTensor) -> (usize, f64) {
     let free: usize = case.output.chars().zip(&y.shape).filter(|(l, _)| *l == '*').map(|(_, n)| n).product();
     let letters = case.output.chars().filter(|l| *l != '*').count();
-    let each = (1000.0 / free as f64).powf(1.0 / letters as f64).ceil() as usize + 2;
+    // Some are drawn twice.
+    let each = ((1000.0 / free as f64).powf(1.0 / letters as f64).ceil() * 1.4) as usize + 2;
     let places = |tags: &str, shape: &[usize]| -> Vec<Vec<usize>> {
         tags.chars().zip(shape).map(|(l, &n)| if l == '*' { (0..n).collect() } else { picks(l, n, each) }).collect()
     };
