@@ -179,6 +179,12 @@ fn every_shader_translates_for_every_backend_and_checkers_accept_it() {
             let path = folder.path().join(format!("{i}.{k}.spv"));
             std::fs::write(&path, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>()).expect("written");
             let said = objection("spirv-val", &["--target-env", "vulkan1.1"], &path);
+            // Older validators do not know cooperative matrices at all: capability 6022 is CooperativeMatrixKHR.
+            let unknown = |said: &String| cooperative(&text) && said.contains("Invalid capability operand: 6022");
+            if said.as_ref().is_some_and(unknown) {
+                left_out(&format!("spirv-val is too old for cooperative matrices: {} is not held against it", s.source.name));
+                break;
+            }
             objections.extend(said.map(|said| format!("{label}: spirv-val: {said}")));
             std::fs::remove_file(&path).expect("removed");
         }
