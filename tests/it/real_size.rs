@@ -313,7 +313,9 @@ fn operations_at_real_sizes() {
         let (n, off) = sampled(&case, &ran, &y);
         assert!(n >= 1000, "{}: {n} samples", case.name);
         let before = dot(y.as_f32(), &ran.cotangent);
-        let differentiable = |i: &usize| case.op.differentiable(*i) && case.inputs[*i].2 == Draw::Signed;
+        // Of the one with kinks, whose outputs are the largest, its parameters only.
+        let first = usize::from(case.kind == Kind::Kinks);
+        let differentiable = |i: &usize| *i >= first && case.op.differentiable(*i) && case.inputs[*i].2 == Draw::Signed;
         let slack = if case.kind == Kind::Kinks { 3e-2 } else { 1e-3 };
         let along: Vec<(usize, f64)> =
             (0..case.inputs.len()).filter(differentiable).map(|i| (i, along_a_direction(&case, &ran, i, before))).collect();
@@ -340,7 +342,10 @@ fn the_optimiser_at_real_size() {
     let positive = |seed| values(seed, N).iter().map(|v| v.abs()).collect::<Vec<f32>>();
     let adam = [control.clone(), status.clone(), arena(1), arena(2), arena(3), positive(4)];
     sampled_update(&gpu, &cache, Adam { scaled: false }, &adam);
-    sampled_update(&gpu, &cache, Ema, &[control.clone(), status.clone(), arena(5), arena(6)]);
+    // The average follows steps that were taken.
+    let mut taken = status.clone();
+    taken[5] = 1.0;
+    sampled_update(&gpu, &cache, Ema, &[control.clone(), taken, arena(5), arena(6)]);
     let gradient = arena(7);
     let norm = dot(&gradient, &gradient).sqrt();
     let after = updated(&gpu, &cache, Norm { masked: false }, &[control, status, vec![1.0], gradient]);
@@ -367,12 +372,15 @@ fn sampled_update(gpu: &Gpu, cache: &Cache, op: impl Update + Copy + 'static, x:
     let before: Vec<Array> = x.iter().map(part).collect();
     let mut want: Vec<Array> = before.clone();
     op.reference(&mut want);
+    let mut moved = 0;
     for (i, (want, after)) in want.iter().zip(&after).enumerate() {
         let (got, old) = (part(after), &before[i]);
         let scale = want.data.iter().fold(1e-30_f64, |m, v| m.max(v.abs()));
         let off = got.data.iter().zip(&want.data).fold(0.0_f64, |m, (g, w)| m.max((g - w).abs())) / scale;
         let changed = got.data.iter().zip(&old.data).any(|(g, w)| g != w);
+        moved += usize::from(changed && got.data.len() > 1000);
         println!("{} x{i}: {} samples, off by {off:.1e}{}", op.name(), got.data.len(), if changed { "" } else { ", unchanged" });
         assert!(off <= 2e-6, "{} x{i}: {off:.1e}", op.name());
     }
+    assert!(moved > 0, "{} changes no arena", op.name());
 }
