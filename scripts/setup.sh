@@ -49,6 +49,12 @@ search_packages() {
     lacking mmseqs mmseqs2
 }
 
+# What the feature `mpi` is built with and run by: any MPI that is there, or OpenMPI; and libclang, which reads its headers.
+mpi_packages() {
+    { command -v mpicc && command -v mpirun; } >/dev/null || echo libopenmpi-dev openmpi-bin
+    find /usr/lib -name "libclang*.so*" 2>/dev/null | grep -q . || echo libclang-dev
+}
+
 build_packages() {
     lacking cc gcc libc6-dev
     command -v cargo >/dev/null || [ -x "$HOME/.cargo/bin/cargo" ] || lacking curl curl ca-certificates

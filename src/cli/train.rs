@@ -7,11 +7,14 @@ use clap::Args;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::gpu::device::Choice;
+use crate::hash::fnv1a64;
 use crate::io::text;
 use crate::model::network::Network;
 use crate::train::checkpoint::{self, Folder};
 use crate::train::config::Config;
-use crate::train::run::{self, Start};
+use crate::train::ranks::Ranks;
+use crate::train::run::{self, Ended, Start};
+use crate::train::sampler::check_shares;
 
 /// Train a network on data sets.
 #[derive(Debug, Args)]
@@ -62,15 +65,42 @@ impl Train {
     }
 }
 
-/// Runs the command.
+/// Runs the command. Under `mpirun` all processes do, and process 0 says what there is to say.
 pub fn run(args: &Train) -> Result<u8> {
+    let ranks = Ranks::join()?;
+    let first = ranks.first();
+    let ended = train(args, &ranks);
+    let ended = ranks.close(ended);
+    if !first {
+        // The launcher ends all processes when one has another status than 0, and process 0 may not be done.
+        return Ok(0);
+    }
+    let ended = ended?;
+    let score = ended.score.map(|s| format!(", lDDT-Cα {s:.3}")).unwrap_or_default();
+    println!("{} steps in {:.0} s{score}; {}", ended.step, ended.seconds, ended.checkpoint.display());
+    if let Some(path) = &args.json {
+        text::write_whole(path, &serde_json::to_vec_pretty(&ended).expect("plain data is JSON"))?;
+    }
+    if ended.stopped { Err(Error::Interrupted) } else { Ok(0) }
+}
+
+fn train(args: &Train, ranks: &Ranks) -> Result<Ended> {
     let config = args.resolved()?;
     config.check_run()?;
-    let there = Folder::open(&args.out.join("checkpoints"), config.run.keep)?;
+    check_shares(config.optimizer.batch as u64, ranks.place().count as u64)?;
+    let checksum = |text: &str| format!("checksum {:016x}", fnv1a64(text));
+    ranks.same("the configuration", checksum(&config.to_toml()), "start all processes with the same options and files")?;
+    let there = Folder::at(&args.out.join("checkpoints"), config.run.keep);
+    if ranks.first() {
+        there.tidy()?;
+    }
+    ranks.meet()?;
     let from = match (args.resume, there.latest()?) {
         (true, Some((path, found))) => {
             found.check(&path, &config, checkpoint::layout(&Network::parameters(&config.trained()?)))?;
-            eprintln!("going on from {}, step {}", path.display(), found.state.step);
+            if ranks.first() {
+                eprintln!("going on from {}, step {}", path.display(), found.state.step);
+            }
             Some(found)
         }
         (false, Some((path, _))) => {
@@ -79,9 +109,21 @@ pub fn run(args: &Train) -> Result<u8> {
         }
         (_, None) => None,
     };
-    config.write(&args.out.join("config.toml"))?;
-    let gpu = Gpu::open(&Choice { adapter: args.adapter.clone(), ..Choice::default() })?;
-    if let Some(what) = from.as_ref().and_then(|found| found.other_kernels(&gpu.traits)) {
+    let found = from.as_ref().map_or("none".into(), |found| {
+        format!(
+            "step {}, {}",
+            found.state.step,
+            checkpoint::digest(found.arenas.iter().map(|(name, data)| (name.as_str(), data.as_slice())))
+        )
+    });
+    ranks.same("the checkpoint", found, "all processes must see the same folder --out")?;
+    if ranks.first() {
+        config.write(&args.out.join("config.toml"))?;
+    }
+    let gpu = Gpu::open(&Choice { adapter: args.adapter.clone(), turn: ranks.place().local, ..Choice::default() })?;
+    let adapter = format!("{}, {} {}, {:?}", gpu.info.name, gpu.info.driver, gpu.info.driver_info, gpu.traits);
+    ranks.same("the adapter", adapter, "their parameters would come apart: give all processes adapters of one kind (--adapter)")?;
+    if let Some(what) = from.as_ref().filter(|_| ranks.first()).and_then(|found| found.other_kernels(&gpu.traits)) {
         eprintln!(
             "warning: the checkpoint was written with other kernels than {} uses ({what}): the run goes on, but its numbers will differ in \
              their last bits from those of a run that was not interrupted",
@@ -89,11 +131,5 @@ pub fn run(args: &Train) -> Result<u8> {
         );
     }
     let stop = super::stop::flag();
-    let ended = run::run(&gpu, &Start { config: &config, folder: &args.out, from, stop: &stop })?;
-    let score = ended.score.map(|s| format!(", lDDT-Cα {s:.3}")).unwrap_or_default();
-    println!("{} steps in {:.0} s{score}; {}", ended.step, ended.seconds, ended.checkpoint.display());
-    if let Some(path) = &args.json {
-        text::write_whole(path, &serde_json::to_vec_pretty(&ended).expect("plain data is JSON"))?;
-    }
-    if ended.stopped { Err(Error::Interrupted) } else { Ok(0) }
+    run::run(&gpu, &Start { config: &config, folder: &args.out, from, stop: &stop, ranks })
 }

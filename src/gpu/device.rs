@@ -12,6 +12,8 @@ use crate::gpu::recorder::{Family, Traits};
 pub struct Choice {
     /// A part of the adapter's name, or its index in `anyfold devices`; `None` takes `ANYFOLD_ADAPTER` or the best.
     pub adapter: Option<String>,
+    /// Among adapters as good as the best, which one, counted round: the place of a process among those of its machine.
+    pub turn: usize,
     /// Full run-time checks in shaders.
     pub checked: bool,
     /// A lower limit on the bytes of a storage binding than the adapter has, for tests.
@@ -66,6 +68,8 @@ pub struct Gpu {
     pub align: u64,
     /// Bytes of the adapter's own memory, where the driver tells.
     pub memory: Option<u64>,
+    /// Adapters as good as this one that the choice was among, itself counted.
+    pub alike: usize,
     lost: Arc<Mutex<Option<String>>>,
 }
 
@@ -107,6 +111,12 @@ fn wish(choice: &Choice) -> Option<String> {
     choice.adapter.clone().or_else(|| std::env::var("ANYFOLD_ADAPTER").ok()).filter(|w| !w.is_empty())
 }
 
+/// The adapters as good as the best. One device may be listed by several backends: those of the first one's count.
+fn alike(infos: &[wgpu::AdapterInfo]) -> Vec<usize> {
+    let Some(best) = infos.iter().min_by_key(|a| rank(a.device_type)) else { return Vec::new() };
+    (0..infos.len()).filter(|&i| infos[i].device_type == best.device_type && infos[i].backend == best.backend).collect()
+}
+
 /// The index that the choice means among these adapters.
 fn pick(infos: &[wgpu::AdapterInfo], choice: &Choice) -> Result<usize> {
     let all = || infos.iter().enumerate().map(|(i, a)| format!("{i}: {}", a.name)).collect::<Vec<_>>().join(", ");
@@ -117,7 +127,8 @@ fn pick(infos: &[wgpu::AdapterInfo], choice: &Choice) -> Result<usize> {
         ));
     }
     let Some(wish) = wish(choice) else {
-        return Ok((0..infos.len()).min_by_key(|&i| rank(infos[i].device_type)).expect("there is an adapter"));
+        let best = alike(infos);
+        return Ok(best[choice.turn % best.len()]);
     };
     let found = match wish.parse::<usize>() {
         Ok(index) => (index < infos.len()).then_some(index),
@@ -267,7 +278,8 @@ impl Gpu {
         });
         device.on_uncaptured_error(Arc::new(move |error| note(&on_error, error.to_string())));
         let (traits, align) = traits_of(adapter, &info, choice)?;
-        Ok(Self { device, queue, info, traits, checked: choice.checked, align, memory: memory_of(adapter), lost })
+        let alike = if wish(choice).is_none() { alike(&infos).len() } else { 1 };
+        Ok(Self { device, queue, info, traits, checked: choice.checked, align, memory: memory_of(adapter), alike, lost })
     }
 
     /// The first failure that the device reported, as an error.

@@ -189,6 +189,12 @@ fn read_header(path: &Path, file: &mut File) -> Result<Header> {
     serde_json::from_slice(&json).map_err(|e| wrong(&format!("the header: {e}")))
 }
 
+/// A checksum of every arena, in words.
+pub fn digest<'a>(arenas: impl IntoIterator<Item = (&'a str, &'a [f32])>) -> String {
+    let one = |(name, data): (&str, &[f32])| format!("{name} {:08x}", crc32fast::hash(bytemuck::cast_slice(data)));
+    arenas.into_iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
 impl Checkpoint {
     /// The configuration that the run had.
     pub fn config(&self) -> Result<Config> {
@@ -259,15 +265,33 @@ pub struct Folder {
 }
 
 impl Folder {
+    /// The folder as it is, for those who only read it.
+    pub fn at(path: &Path, keep: usize) -> Self {
+        Self { path: path.to_path_buf(), keep }
+    }
+
+    /// The file of a step's checkpoint.
+    pub fn file(&self, step: u64) -> PathBuf {
+        self.path.join(format!("step-{step:08}.ckpt"))
+    }
+
     /// The folder, made if it is not there; what an interrupted write left is removed.
     pub fn open(path: &Path, keep: usize) -> Result<Self> {
+        let folder = Self::at(path, keep);
+        folder.tidy()?;
+        Ok(folder)
+    }
+
+    /// Makes the folder if it is not there, and removes what an interrupted write left in it.
+    pub fn tidy(&self) -> Result<()> {
+        let path = &self.path;
         std::fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
         for entry in std::fs::read_dir(path).map_err(|e| Error::io(path, e))?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(".unfinished-") {
                 std::fs::remove_file(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
             }
         }
-        Ok(Self { path: path.to_path_buf(), keep })
+        Ok(())
     }
 
     /// Steps of which there is a checkpoint, and their files, oldest first.
@@ -298,7 +322,7 @@ impl Folder {
 
     /// Writes the checkpoint of a step, then removes those that are neither new nor the best.
     pub fn save(&self, state: &State, arenas: &[(&str, &[f32])]) -> Result<PathBuf> {
-        let path = self.path.join(format!("step-{:08}.ckpt", state.step));
+        let path = self.file(state.step);
         write(&path, state, arenas)?;
         let mut old = self.list()?;
         old.truncate(old.len().saturating_sub(self.keep));

@@ -51,10 +51,12 @@ impl Fitted {
     }
 }
 
-/// What may be taken where the user names no limit: most of what the adapter has, where it tells.
-pub fn limit(gpu: &Gpu, memory_gib: f64) -> Option<u64> {
+/// What may be taken where the user names no limit: most of what the adapter has, where it tells, or an equal part of that where `processes`
+/// of this machine train on fewer adapters.
+pub fn limit(gpu: &Gpu, memory_gib: f64, processes: usize) -> Option<u64> {
+    let sharers = processes.div_ceil(gpu.alike).max(1);
     match memory_gib {
-        0.0 => gpu.memory.map(|have| (have as f64 * SHARE) as u64),
+        0.0 => gpu.memory.map(|have| (have as f64 * SHARE / sharers as f64) as u64),
         gib => Some((gib * (1u64 << 30) as f64) as u64),
     }
 }

@@ -8,16 +8,20 @@ pub mod config;
 pub mod events;
 pub mod fit;
 pub mod labels;
+#[cfg_attr(not(feature = "mpi"), path = "link_alone.rs")]
+pub mod link;
 pub mod lists;
 pub mod log;
 pub mod optimizer;
 pub mod presets;
+pub mod ranks;
 pub mod report;
 pub mod run;
 pub mod sampler;
 pub mod schedule;
 pub mod settings;
 pub mod step;
+pub mod sum;
 pub mod validation;
 
 /// A run's resolved configuration, within its folder.

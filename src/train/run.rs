@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::data::features::{FeatureConfig, Features};
+use crate::data::loader::Loader;
 use crate::data::policy::Mix;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
@@ -21,9 +22,11 @@ use crate::train::fit;
 use crate::train::lists::Recipe;
 use crate::train::log::{Kind, Log, Progress, Record, Shown};
 use crate::train::optimizer;
+use crate::train::ranks::Ranks;
 use crate::train::sampler::{Sampler, check_apart};
 use crate::train::schedule;
 use crate::train::step::{Draw, Step};
+use crate::train::sum::{Outcome, Sum};
 use crate::train::validation::{self, Score};
 
 /// How a run is started.
@@ -36,6 +39,8 @@ pub struct Start<'a> {
     pub from: Option<Checkpoint>,
     /// Set when the user wants to stop.
     pub stop: &'a AtomicBool,
+    /// The processes that share the run. All of them are started alike; the first writes.
+    pub ranks: &'a Ranks,
 }
 
 /// What a run ended with.
@@ -76,7 +81,7 @@ struct Run<'a> {
     sampler: Sampler,
     validation: Option<Mix>,
     folder: Folder,
-    log: Log,
+    log: Option<Log>,
     began: Instant,
     before: f64,
     score: Option<f64>,
@@ -86,7 +91,7 @@ struct Run<'a> {
 pub fn run(gpu: &Gpu, start: &Start) -> Result<Ended> {
     let config = start.config;
     let cache = Cache::default();
-    let limit = fit::limit(gpu, config.device.memory_gib);
+    let limit = fit::limit(gpu, config.device.memory_gib, start.ranks.place().neighbours);
     let fitted = fit::fit(gpu, recipe(config)?, limit, config.device.recompute)?;
     tracing::info!("{} bytes on the device; {}", fitted.planned.plan.peak_bytes, fitted.saves());
     let step = Step::fitted(gpu, &cache, fitted)?;
@@ -113,8 +118,11 @@ pub fn run(gpu: &Gpu, start: &Start) -> Result<Ended> {
         }
         None => optimizer::begin(&step.session, &beginning(config, &step)?),
     }
-    let log = Log::open(start.folder, at)?;
-    let folder = Folder::open(&start.folder.join("checkpoints"), config.run.keep)?;
+    let log = start.ranks.first().then(|| Log::open(start.folder, at)).transpose()?;
+    let folder = Folder::at(&start.folder.join("checkpoints"), config.run.keep);
+    if start.ranks.first() {
+        folder.tidy()?;
+    }
     let began = Instant::now();
     let mut run = Run { start, step, sampler, validation, folder, log, began, before, score: best };
     run.steps(gpu, &mut at)
@@ -139,37 +147,22 @@ impl Run<'_> {
     }
 
     fn steps(&mut self, gpu: &Gpu, at: &mut u64) -> Result<Ended> {
-        let config = self.start.config;
-        let (steps, batch) = (config.steps(), config.optimizer.batch as u64);
-        let mut loader = self.sampler.loader(*at, 0, 1)?;
-        let progress = Progress::new(steps, *at);
+        let (config, ranks) = (self.start.config, self.start.ranks);
+        let (steps, place) = (config.steps(), ranks.place());
+        let mut loader = self.sampler.loader(*at, place.rank as u64, place.count as u64)?;
+        let progress = ranks.first().then(|| Progress::new(steps, *at));
         let mut lap = Instant::now();
         let mut bad = 0;
         let mut cause: Option<String> = None;
         let mut saved = None;
-        let asked = |run: &Self| run.start.stop.load(Ordering::Relaxed);
-        while *at < steps && !asked(self) {
+        // Whether to stop, too, is for all processes to agree on.
+        while *at < steps && !ranks.any(self.start.stop.load(Ordering::Relaxed))? {
             let control = schedule::control(&config.optimizer, *at);
             optimizer::steer(&self.step.session, &control);
-            let mut sums: Vec<(&'static str, f64)> = Vec::new();
-            let mut norms = 0.0;
-            for _ in 0..batch {
-                let loaded = loader.next()?;
-                let draw = Draw { seed: config.seed, step: *at, number: loaded.number };
-                let ran = self.step.example(&loaded.features, draw)?;
-                // Only an example that was left out has the scale 0. One search a run of bad steps is enough, since it takes long.
-                if ran.status.scale == 0.0 && cause.is_none() {
-                    let found = self.step.first_non_finite(&loaded.features, draw)?;
-                    let found = found.map_or("not found again when it was run a second time".into(), |f| f.to_string());
-                    let what = format!("step {}, chain {}: not finite; first {found}", *at + 1, loaded.features.id);
-                    progress.say(&what);
-                    cause = Some(what);
-                }
-                norms += f64::from(ran.status.norm);
-                sums = match sums.is_empty() {
-                    true => ran.losses,
-                    false => sums.iter().zip(&ran.losses).map(|(a, b)| (a.0, a.1 + b.1)).collect(),
-                };
+            let outcomes = self.examples(&mut loader, *at, cause.is_none())?;
+            if cause.is_none() {
+                cause = outcomes.iter().find_map(|o| o.cause.clone());
+                cause.iter().zip(&progress).for_each(|(what, progress)| progress.say(what));
             }
             let status = self.step.update(&control)?;
             *at += 1;
@@ -177,12 +170,13 @@ impl Run<'_> {
             if status.taken {
                 cause = None;
             }
-            let means: Vec<(&str, f64)> = sums.iter().map(|(name, x)| (*name, x / batch as f64)).collect();
-            let norm = norms / batch as f64;
+            let (means, norm) = means(&outcomes);
             let waiting = loader.report().waited_s / lap.elapsed().as_secs_f64().max(1e-9);
             lap = Instant::now();
-            progress
-                .show(*at, &Shown { losses: &means, lr: control.lr, norm, lddt: self.score, waiting, memory: self.step.session.memory() });
+            if let Some(progress) = &progress {
+                let memory = self.step.session.memory();
+                progress.show(*at, &Shown { losses: &means, lr: control.lr, norm, lddt: self.score, waiting, memory });
+            }
             if at.is_multiple_of(config.run.log_every) || *at == steps {
                 self.log_step(*at, &means, (control.lr, norm, status.taken))?;
             }
@@ -206,6 +200,28 @@ impl Run<'_> {
         Ok(Ended { step: *at, stopped: *at < steps, seconds: self.seconds(), score: self.score, checkpoint })
     }
 
+    /// Runs this process's examples of step number `at`, and gives what all processes' came to, in the order of the examples. Where the first
+    /// value that is not finite comes from is looked for when `search` says so.
+    fn examples(&self, loader: &mut Loader, at: u64, mut search: bool) -> Result<Vec<Outcome>> {
+        let (config, ranks) = (self.start.config, self.start.ranks);
+        let mut sum = Sum::new(ranks);
+        for _ in 0..config.optimizer.batch / ranks.place().count {
+            let loaded = loader.next()?;
+            let draw = Draw { seed: config.seed, step: at, number: loaded.number };
+            let ran = self.step.example(&loaded.features, draw)?;
+            let mut cause = None;
+            // Only an example that was left out has the scale 0. One search a run of bad steps is enough, since it takes long.
+            if ran.status.scale == 0.0 && search {
+                let found = self.step.first_non_finite(&loaded.features, draw)?;
+                let found = found.map_or("not found again when it was run a second time".into(), |f| f.to_string());
+                cause = Some(format!("step {}, chain {}: not finite; first {found}", at + 1, loaded.features.id));
+                search = false;
+            }
+            sum.add(&self.step, Outcome { losses: ran.losses, status: ran.status, cause })?;
+        }
+        sum.finish(&self.step)
+    }
+
     fn given_up(&self, bad: u64, at: u64, cause: &str) -> Error {
         Error::Data(format!(
             "{bad} steps in a row were left out because a loss or gradient was not finite, the last one step {at}. {cause}. The parameters are \
@@ -222,7 +238,7 @@ impl Run<'_> {
         let values: Vec<(&str, f64)> = values.iter().map(|(n, v)| (n.as_str(), *v)).collect();
         let samples = at * self.start.config.optimizer.batch as u64;
         let record = Record::new(Kind::Train, at, samples, self.seconds(), &values);
-        self.log.write(&record)
+        self.log.as_mut().map_or(Ok(()), |log| log.write(&record))
     }
 
     /// Predicts the validation chains with the averaged parameters, and logs each and the means.
@@ -233,22 +249,35 @@ impl Run<'_> {
         let folder = self.start.folder.join(VALIDATION);
         let keep = |f: &Features, positions: &[Positions37]| validation::keep(&folder, f, positions);
         let (passes, seed) = (config.run.validation_passes, config.seed);
-        let scores = self.step.with_average(|step| validation::scores(step, mix, &features, (passes, seed), keep))?;
+        let ranks = self.start.ranks;
+        let own = self.step.with_average(|step| validation::scores(step, mix, &features, (passes, seed), ranks.place(), keep))?;
+        let scores = validation::gather(ranks, &own)?;
         let (seconds, samples) = (self.seconds(), at * config.optimizer.batch as u64);
         let record = |values: &[(&str, f64)]| Record::new(Kind::Validation, at, samples, seconds, values);
-        for s in &scores {
-            self.log.write(&record(&s.named()).of_chain(&s.chain))?;
-        }
         if scores.is_empty() {
             return Ok(());
         }
         let means = Score::mean(&scores);
         self.score = Some(means.lddt_ca);
-        self.log.write(&record(&means.named()))
+        let Some(log) = &mut self.log else { return Ok(()) };
+        for s in &scores {
+            log.write(&record(&s.named()).of_chain(&s.chain))?;
+        }
+        log.write(&record(&means.named()))
     }
 
+    /// Writes a checkpoint, after all processes have shown that they hold the same.
     fn save(&self, at: u64, gpu: &Gpu) -> Result<PathBuf> {
         let arenas = optimizer::states(&self.step.session)?;
+        let arenas: Vec<(&str, &[f32])> = arenas.iter().map(|(name, data)| (*name, data.as_slice())).collect();
+        let ranks = self.start.ranks;
+        if ranks.place().count > 1 {
+            let advice = "the processes have come apart, so that nothing was written; go on from the checkpoint before";
+            ranks.same(&format!("the state after step {at}"), checkpoint::digest(arenas.iter().copied()), advice)?;
+        }
+        if !ranks.first() {
+            return Ok(self.folder.file(at));
+        }
         let state = State {
             step: at,
             sampler: self.sampler.state(at),
@@ -258,7 +287,15 @@ impl Run<'_> {
             seconds: self.seconds(),
             score: self.score,
         };
-        let arenas: Vec<(&str, &[f32])> = arenas.iter().map(|(name, data)| (*name, data.as_slice())).collect();
         self.folder.save(&state, &arenas)
     }
+}
+
+/// The mean losses of some examples, and the mean norm of their gradients.
+fn means(outcomes: &[Outcome]) -> (Vec<(&'static str, f64)>, f64) {
+    let n = outcomes.len() as f64;
+    let mean = |of: &dyn Fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / n;
+    let names = outcomes.first().map_or(&[][..], |o| &o.losses);
+    let losses = names.iter().enumerate().map(|(i, (name, _))| (*name, mean(&|o| o.losses[i].1))).collect();
+    (losses, mean(&|o| f64::from(o.status.norm)))
 }

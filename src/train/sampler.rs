@@ -97,12 +97,17 @@ impl Sampler {
 
     /// A loader of those examples from a step on, endless.
     pub fn loader(&self, step: u64, rank: u64, ranks: u64) -> Result<Loader> {
-        if !self.loader.batch.is_multiple_of(ranks) {
-            let batch = self.loader.batch;
-            return Err(Error::Config(format!("`optimizer.batch` is {batch}, which {ranks} processes cannot share evenly")));
-        }
+        check_shares(self.loader.batch, ranks)?;
         let first = step * self.loader.batch + rank;
         Loader::new(self.mix.clone(), LoaderConfig { first, stride: ranks, ..self.loader.clone() })
+    }
+}
+
+/// Refuses a batch that the processes cannot share evenly.
+pub fn check_shares(batch: u64, ranks: u64) -> Result<()> {
+    match batch.is_multiple_of(ranks) {
+        true => Ok(()),
+        false => Err(Error::Config(format!("`optimizer.batch` is {batch}, which {ranks} processes cannot share evenly"))),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::protein::metrics::{drmsd, tm};
 use crate::protein::structure::{Chain, Number, Site};
 use crate::protein::tables::TABLES;
 use crate::protein::{Mask37, Positions37};
+use crate::train::ranks::{Place, Ranks};
 use crate::train::step::Step;
 
 /// Number of the first validation example's draws: apart from every training example's.
@@ -46,6 +47,11 @@ impl Score {
     pub fn named(&self) -> [(&'static str, f64); 5] {
         let s = self;
         [("lddt_ca", s.lddt_ca), ("rmsd_ca", s.rmsd_ca), ("drmsd_ca", s.drmsd_ca), ("tm", s.tm), ("gdt_ts", s.gdt_ts)]
+    }
+
+    /// A chain's scores from their values, in the order of [`Score::named`].
+    fn of(chain: String, [lddt_ca, rmsd_ca, drmsd_ca, tm, gdt_ts]: [f64; 5]) -> Self {
+        Self { chain, lddt_ca, rmsd_ca, drmsd_ca, tm, gdt_ts }
     }
 
     /// The mean of some scores; of none, not numbers.
@@ -83,24 +89,36 @@ pub fn score(f: &Features, positions: &[Positions37]) -> Option<Score> {
     })
 }
 
-/// Predicts and scores every chain of some sets with the parameters as they are; `keep` is given each with its prediction.
+/// Predicts and scores chains of some sets with the parameters as they are: of every `count` that follow each other the one at `rank`.
+/// `keep` is given each with its prediction. Scores come with their chains' places.
 pub fn scores(
     step: &Step,
     mix: &Mix,
     features: &FeatureConfig,
     (passes, seed): (usize, u64),
+    Place { rank, count, .. }: Place,
     mut keep: impl FnMut(&Features, &[Positions37]) -> Result<()>,
-) -> Result<Vec<Score>> {
+) -> Result<Vec<(usize, Score)>> {
+    let chains = mix.sets.iter().enumerate().flat_map(|(s, set)| mix.chains(s).iter().map(move |&chain| (set, chain)));
     let mut all = Vec::new();
-    for (s, set) in mix.sets.iter().enumerate() {
-        for &chain in mix.chains(s) {
-            let loaded = prepare_chain(set, chain, features, passes, seed, FIRST + chain as u64)?;
-            let positions = step.predict(&loaded.features)?;
-            keep(&loaded.features, &positions)?;
-            all.extend(score(&loaded.features, &positions));
-        }
+    for (i, (set, chain)) in chains.enumerate().filter(|(i, _)| i % count == rank) {
+        let loaded = prepare_chain(set, chain, features, passes, seed, FIRST + chain as u64)?;
+        let positions = step.predict(&loaded.features)?;
+        keep(&loaded.features, &positions)?;
+        all.extend(score(&loaded.features, &positions).map(|score| (i, score)));
     }
     Ok(all)
+}
+
+/// The scores of all processes, in the order of the chains, from those of each.
+pub fn gather(ranks: &Ranks, own: &[(usize, Score)]) -> Result<Vec<Score>> {
+    // As bits, which no text rounds.
+    type Sent = Vec<(usize, String, [u64; 5])>;
+    let sent: Sent = own.iter().map(|(i, s)| (*i, s.chain.clone(), s.named().map(|(_, v)| v.to_bits()))).collect();
+    let texts = ranks.gather(serde_json::to_string(&sent).expect("plain data is JSON"))?;
+    let mut all: Sent = texts.iter().flat_map(|t| serde_json::from_str::<Sent>(t).expect("scores as they are sent")).collect();
+    all.sort_by_key(|(i, ..)| *i);
+    Ok(all.into_iter().map(|(_, chain, bits)| Score::of(chain, bits.map(f64::from_bits))).collect())
 }
 
 /// Writes a prediction and its experiment as `CHAIN.pdb` and `CHAIN.reference.pdb`, in the place of older ones. A prediction that PDB files

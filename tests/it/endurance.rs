@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyfold::gpu::Gpu;
 use anyfold::train::checkpoint;
+use anyfold::train::ranks::Ranks;
 use anyfold::train::run::{self, Start};
 use serde_json::{Value, json};
 
@@ -55,7 +56,7 @@ fn five_hundred_steps_leave_memory_flat() {
     let mut samples: Vec<[u64; 3]> = Vec::new();
     let ended = std::thread::scope(|scope| {
         let run = scope.spawn(|| {
-            let ended = run::run(&gpu, &Start { config: &config, folder: &out, from: None, stop: &stop });
+            let ended = run::run(&gpu, &Start { config: &config, folder: &out, from: None, stop: &stop, ranks: &Ranks::alone() });
             done.store(true, Ordering::Relaxed);
             ended
         });

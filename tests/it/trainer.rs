@@ -17,6 +17,7 @@ use anyfold::ops;
 use anyfold::tensor::{DType, HostTensor};
 use anyfold::train::checkpoint::{self, Checkpoint};
 use anyfold::train::config::Config;
+use anyfold::train::ranks::Ranks;
 use anyfold::train::run::{self, Start};
 use anyfold::train::sampler::Sampler;
 use anyfold::train::step::{Draw, Step};
@@ -54,7 +55,7 @@ pub fn config(set: &str, more: &[&str]) -> Config {
 /// A whole run; its last checkpoint.
 fn trained(gpu: &Gpu, folder: &Path, config: &Config) -> Result<Checkpoint> {
     let stop = AtomicBool::new(false);
-    let ended = run::run(gpu, &Start { config, folder, from: None, stop: &stop })?;
+    let ended = run::run(gpu, &Start { config, folder, from: None, stop: &stop, ranks: &Ranks::alone() })?;
     checkpoint::read(&ended.checkpoint)
 }
 
@@ -155,7 +156,7 @@ fn templates_stay_from_pass_to_pass() {
 /// A step of two passes with dropout on a device with these limits: what it is planned for, every loss, and the parameters after it.
 fn bits_under(choice: &Choice, config: &Config, features: &Features) -> (u64, usize, Vec<u64>, Vec<u32>) {
     let (gpu, cache) = (Gpu::open(choice).expect("an adapter"), Cache::default());
-    let limit = fit::limit(&gpu, config.device.memory_gib);
+    let limit = fit::limit(&gpu, config.device.memory_gib, 1);
     let fitted = fit::fit(&gpu, run::recipe(config).unwrap(), limit, config.device.recompute).unwrap();
     let peak = fitted.planned.plan.peak_bytes;
     assert!(limit.is_none_or(|limit| peak <= limit));
@@ -196,7 +197,7 @@ fn neither_memory_nor_windows_change_a_bit() {
     // What cannot fit is refused with the figures of what was tried.
     let gpu = gpu();
     let refused = |config: &Config| {
-        let fitted = fit::fit(&gpu, run::recipe(config).unwrap(), fit::limit(&gpu, config.device.memory_gib), config.device.recompute);
+        let fitted = fit::fit(&gpu, run::recipe(config).unwrap(), fit::limit(&gpu, config.device.memory_gib, 1), config.device.recompute);
         fitted.expect_err("a kilobyte").to_string()
     };
     let what = refused(&with(&["device.memory_gib=1e-6"]));

@@ -27,7 +27,7 @@ impl Update for ClipAccumulate {
         let [(gradients, n), (total, m)] = [flat(&x[1]), flat(&x[2])];
         assert!(n == m && x[0].shape == [STATUS], "clip_accumulate of {x:?}");
         r.launch(
-            Launch::new(source(), "accumulate", UniformData::of(&[("groups", n.into())]), [n.div_ceil(64), 1, 1])
+            Launch::new(source(), "accumulate", UniformData::of(&[("groups", n.into()), ("zero", 0u32.into())]), [n.div_ceil(64), 1, 1])
                 .read("status", &x[0], &[])
                 .read("x", &gradients, &BY_64)
                 .write("total", &total, &BY_64)

@@ -69,6 +69,12 @@ impl Status {
         assert_eq!(v.len(), STATUS, "status has {STATUS} elements");
         Self { applied: v[0] as u64, skipped: v[3] as u64, bad: v[4] != 0.0, taken: v[5] != 0.0, norm: v[6], scale: v[7] }
     }
+
+    /// Writes what it says of examples into the state's content: `bad`, `norm` and `scale`.
+    pub fn put(&self, v: &mut [f32]) {
+        assert_eq!(v.len(), STATUS, "status has {STATUS} elements");
+        (v[4], v[6], v[7]) = (f32::from(u8::from(self.bad)), self.norm, self.scale);
+    }
 }
 
 /// Workgroups of 64 groups of four each, and arenas as groups that may be cut along them.
