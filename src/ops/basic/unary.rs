@@ -66,10 +66,9 @@ impl Unary {
     }
 
     fn uniform(self, v: &View) -> UniformData {
-        let (kind, a, b) = self.code();
+        let (_, a, b) = self.code();
         let count = v.n_rows() * v.groups();
         UniformData::of(&[
-            ("kind", kind.into()),
             ("a", a.into()),
             ("b", b.into()),
             ("count", count.into()),
@@ -104,6 +103,7 @@ impl Op for Unary {
         let (from, to) = (as_groups(&x[0]), as_groups(&y[0]));
         let by_group = [cut(0, 0, 64)];
         let launch = Launch::new(source(), "forward", self.uniform(&x[0]), [to.shape[0].div_ceil(64), 1, 1])
+            .constant("KIND", f64::from(self.code().0))
             .read("x", &from, &by_group)
             .write("y", &to, &by_group);
         r.launch(launch.flops(x[0].len() as f64));
@@ -121,6 +121,7 @@ impl Op for Unary {
         let to = as_groups(dx);
         let by_group = [cut(0, 0, 64)];
         let launch = Launch::new(source(), "backward", self.uniform(dy), [to.shape[0].div_ceil(64), 1, 1])
+            .constant("KIND", f64::from(self.code().0))
             .read("v", &as_groups(v), &by_group)
             .read("dy", &as_groups(dy), &by_group)
             .write("dx", &to, &by_group);
