@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "${1:-demo-out}"
 out=$(cd "${1:-demo-out}" && pwd)
-rm -rf "$out/run" "$out/predictions"
+rm -rf "$out/run" "$out/predictions" "$out/before" "$out/after" "$out/set"
 cd "$here"
 . scripts/setup.sh
 install $(build_packages) $(vulkan_packages) $(search_packages)
@@ -19,13 +19,12 @@ run() {
     "$bin" "$@"
 }
 
-step "a training set of real structures (PDB entries 1ENX, 2RBG, 3ZEE)"
-mkdir -p "$out/structures" "$out/db"
-cp assets/search/mmcif/1enx.cif.gz assets/goldens/data/files/2rbg.pdb.gz assets/goldens/data/files/3zee.cif.gz "$out/structures/"
-run data prepare "$out/structures" --out "$out/set"
-run data inspect "$out/set"
+step "a training set of a dozen real chains with their alignments (assets/demo)"
+run data prepare assets/demo --out "$out/set"
+run data inspect "$out/set" --fasta "$out/chains.fasta"
 
 step "alignments and template hits of the xylanase 6KWC, in small real databases"
+mkdir -p "$out/db"
 gzip -dc assets/search/sequences.fasta.gz > "$out/db/sequences.fasta"
 cp assets/search/*.ffindex "$out/db/"
 for part in a3m hhm cs219; do gzip -dc "assets/search/tm_$part.ffdata.gz" > "$out/db/tm_$part.ffdata"; done
@@ -44,13 +43,42 @@ step "every operation and a whole network against AlphaFold's own results, forwa
 run verify
 run verify assets/goldens/data
 
-step "a tiny network learns from these structures (40 steps: enough to see every loss fall, not to fold)"
-run train --out "$out/run" --preset tiny --data "$out/set" --set data.crop=48 --set data.templates=0 --set optimizer.batch=1 \
-    --set optimizer.warmup_samples=20 --set run.samples=40 --set run.validate_every=0 --set run.log_every=1 --json "$out/run.json"
+step "a small network, with every module on, learns from ten of the chains; two of other clusters stay unseen"
+cat > "$out/demo.toml" <<TOML
+preset = "tiny"
+data = { crop = 48, clusters = 16, extra_rows = 64, templates = 1, max_passes = 2, train = [{ set = "$out/set", split = "train" }], validation = [{ set = "$out/set", split = "validation" }] }
+optimizer = { batch = 1, lr = 2e-3, warmup_samples = 40, decay_after_samples = 300, decay_factor = 0.25, ema_decay = 0.95 }
+run = { samples = ${ANYFOLD_DEMO_STEPS:-400}, validate_every = 200, log_every = 1, checkpoint_every = 200 }
+TOML
+run train --out "$out/run" --config "$out/demo.toml" --seed 1 --json "$out/run.json"
 run report "$out/run"
+
+# Predicts all twelve chains with the parameters $1 into the folder $2.
+predict_all() {
+    run predict "$out/chains.fasta" --alignments assets/demo/msas --params "$1" --preset tiny --recycles 1 --max-msa 16:64 --no-plots --out "$2"
+}
+step "what it predicts for them before and after"
+rm -f "$out/before.npz"
+run params init --preset tiny "$out/before.npz"
+predict_all "$out/before.npz" "$out/before"
+predict_all "$(ls "$out"/run/checkpoints/step-*.ckpt | tail -1)" "$out/after"
+
+# The figure $2 of the prediction of chain $1 in folder $3.
+figure() {
+    local entry=${1%_*}
+    "$bin" evaluate "$out/$3/$1/ranked_0.pdb" assets/demo/structures/*/"$entry".cif.gz --chain "${1#*_}" --json "$out/figure.json" > "$out/figure.txt"
+    sed -n "s/^ *\"$2\": *\([0-9.e-]*\),*$/\1/p" "$out/figure.json" | head -1
+}
+printf '\n%-8s %-10s %18s %22s\n' chain part 'lDDT-CA' 'RMSD-CA, A'
+for id in $(sed -n 's/^>//p' "$out/chains.fasta"); do
+    case $id in 1crn_A | 1ubq_A) part=unseen ;; *) part=trained ;; esac
+    LC_ALL=C printf '%-8s %-10s %8.3f -> %6.3f %10.2f -> %8.2f\n' "$id" "$part" "$(figure "$id" lddt_ca before)" "$(figure "$id" lddt_ca after)" \
+        "$(figure "$id" rmsd_ca before)" "$(figure "$id" rmsd_ca after)"
+done | tee "$out/table.txt"
+printf 'lDDT-CA below 0.30 means that nothing was learned of a fold.\n'
 
 step "what it predicts for 6KWC from its alignment"
 run predict assets/search/query.fasta --msa "$found/uniref90_hits.sto" --msa "$found/bfd_uniref_hits.a3m" \
-    --params "$out"/run/checkpoints/step-*.ckpt --out "$out/predictions"
+    --params "$(ls "$out"/run/checkpoints/step-*.ckpt | tail -1)" --out "$out/predictions"
 
 printf '\nAll of it is in %s\n' "$out"

@@ -1,6 +1,5 @@
 //! The Evoformer's modules (supplement 1.6), each as the update that is added to its input.
 
-use crate::gpu::view::padded;
 use crate::graph::Tensor;
 use crate::model::config::BlockConfig;
 use crate::nn::attention::{Config, attention};
@@ -87,20 +86,22 @@ pub fn triangle_multiplication<'g>(
         Edges::Fused => ("left_norm_input", "center_norm"),
     };
     let z = scope.graph.again(z, |z| layer_norm(&scope.child(norm_in), z)); // line 1
-    let (projections, gates): (&[&str], &[&str]) = match edges {
-        Edges::Apart => (&["left_projection", "right_projection"], &["left_gate", "right_gate"]),
-        Edges::Fused => (&["projection"], &["gate"]),
+    let side = |projection: &str, gate: &str, width: usize| {
+        scope.graph.rows(&[z.rows(), mask], |x| {
+            let both = [(projection, Init::Linear, 0.0), (gate, Init::Constant(0.0), 1.0)];
+            let (y, starts) = linears(scope, z.of(x[0]), width, &both); // [n_res, n_res, 2 width]
+            let part = |i: usize| y.slice(2, starts[i]..starts[i] + width);
+            scope.graph.apply(Gated { gate: true, mask: true }, &[part(0), part(1), x[1]])
+        })
     };
-    let half = 2 * c / projections.len();
-    let right = if edges == Edges::Apart { padded(c) } else { c };
-    let ab = scope.graph.rows(&[z.rows(), mask], |x| {
-        let groups = [(projections, Init::Linear, 0.0), (gates, Init::Constant(0.0), 1.0)];
-        let (y, starts) = linears(scope, z.of(x[0]), half, &groups); // [n_res, n_res, 4 c]
-        let gate_at = starts[projections.len()];
-        let sides = [y.slice(2, 0..right + c), y.slice(2, gate_at..gate_at + right + c), x[1]];
-        scope.graph.apply(Gated { gate: true, mask: true }, &sides)
-    }); // line 2  [n_res, n_res, 2 c]
-    let x = scope.graph.apply(TriangleProduct { outgoing }, &[ab.slice(2, 0..c), ab.slice(2, right..right + c)]); // line 4  [n_res, n_res, c]
+    let (a, b) = match edges {
+        Edges::Apart => (side("left_projection", "left_gate", c), side("right_projection", "right_gate", c)),
+        Edges::Fused => {
+            let ab = side("projection", "gate", 2 * c); // [n_res, n_res, 2 c]
+            (ab.slice(2, 0..c), ab.slice(2, c..2 * c))
+        }
+    }; // line 2  [n_res, n_res, c]
+    let x = scope.graph.apply(TriangleProduct { outgoing }, &[a, b]); // line 4  [n_res, n_res, c]
     scope.graph.rows(&[x, z.rows()], |x| {
         let (x, z) = (layer_norm(&scope.child(norm_out), x[0]), z.of(x[1]));
         let x = linear(&scope.child("output_projection"), x, c_z, Init::Constant(0.0), Act::None); // [n_res, n_res, c_z]

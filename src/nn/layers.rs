@@ -36,15 +36,14 @@ pub fn linear_axes<'g>(
 }
 
 /// Several `Linear` of one source, each `x [.., in]` to `width` columns, as one product `[.., columns]`; gives also where the columns of each
-/// begin. `groups` are scopes with the beginning of their weights and the value of their biases.
-pub fn linears<'g>(scope: &Scope<'g>, x: Tensor<'g>, width: usize, groups: &[(&[&str], Init, f32)]) -> (Tensor<'g>, Vec<usize>) {
+/// begin. `each` are scopes with the beginning of their weights and the value of their biases.
+pub fn linears<'g>(scope: &Scope<'g>, x: Tensor<'g>, width: usize, each: &[(&str, Init, f32)]) -> (Tensor<'g>, Vec<usize>) {
     let (input, output) = ([*x.shape().last().expect("an axis")], [width]);
-    let named = |last: &str| groups.iter().flat_map(|(names, ..)| names.iter().map(|n| format!("{n}//{last}"))).collect::<Vec<_>>();
-    let each = || groups.iter().flat_map(|(names, init, bias)| names.iter().map(|_| (*init, *bias)));
+    let named = |last: &str| each.iter().map(|(name, ..)| format!("{name}//{last}")).collect::<Vec<_>>();
     let (weights, biases) = (named("weights"), named("bias"));
-    let decl = |name, input, init| Decl { name, input, output: &output, init };
-    let w: Vec<Decl> = weights.iter().zip(each()).map(|(name, (init, _))| decl(name, &input, init)).collect();
-    let b: Vec<Decl> = biases.iter().zip(each()).map(|(name, (_, bias))| decl(name, &[], Init::Constant(bias))).collect();
+    let w = weights.iter().zip(each).map(|(name, (_, init, _))| Decl { name, input: &input, output: &output, init: *init });
+    let b = biases.iter().zip(each).map(|(name, (_, _, bias))| Decl { name, input: &[], output: &output, init: Init::Constant(*bias) });
+    let (w, b) = (w.collect::<Vec<_>>(), b.collect::<Vec<_>>());
     let ((w, starts), (b, _)) = (scope.side_by_side(&w), scope.side_by_side(&b));
     (scope.graph.apply(Linear::biased(Act::None), &[x, w, b]), starts)
 }
