@@ -47,8 +47,8 @@ step "a small network, with every module on, learns from ten of the chains; two 
 cat > "$out/demo.toml" <<TOML
 preset = "tiny"
 data = { crop = 48, clusters = 16, extra_rows = 64, templates = 1, max_passes = 2, train = [{ set = "$out/set", split = "train" }], validation = [{ set = "$out/set", split = "validation" }] }
-optimizer = { batch = 1, lr = 2e-3, warmup_samples = 40, decay_after_samples = 300, decay_factor = 0.25, ema_decay = 0.95 }
-run = { samples = ${ANYFOLD_DEMO_STEPS:-400}, validate_every = 200, log_every = 1, checkpoint_every = 200 }
+optimizer = { batch = 1, lr = 2e-3, warmup_samples = 40, decay_after_samples = 220, decay_factor = 0.25, ema_decay = 0.95 }
+run = { samples = ${ANYFOLD_DEMO_STEPS:-300}, validate_every = 150, log_every = 1, checkpoint_every = 150 }
 TOML
 run train --out "$out/run" --config "$out/demo.toml" --seed 1 --json "$out/run.json"
 run report "$out/run"
