@@ -4,6 +4,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::shared::complaints;
+
 fn bench(more: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_anyfold")).args(["bench", "ops"]).args(more).output().unwrap()
 }
@@ -95,7 +97,7 @@ fn a_whole_step_is_measured() {
 fn bad_options_are_one_clear_line_and_status_2() {
     for (options, said) in [(["--filter", "nothing"], "no operation fits"), (["--storage", "f8"], "f32 or bf16")] {
         let out = bench(&options);
-        let error = String::from_utf8_lossy(&out.stderr).into_owned();
+        let error = complaints(&out);
         assert_eq!((out.status.code(), error.lines().count()), (Some(2), 1), "{error}");
         assert!(error.contains(said), "{error}");
     }

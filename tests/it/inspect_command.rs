@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 use anyfold::io::npz;
 use serde_json::Value;
 
+use crate::shared::complaints;
+
 fn inspect(args: &[&str], more: &[&Path]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_anyfold")).arg("inspect").args(args).args(more).output().unwrap()
 }
@@ -65,7 +67,7 @@ fn bad_options_are_one_clear_line_and_status_2() {
     ];
     for (args, said) in refusals {
         let out = inspect(args, &[]);
-        let error = String::from_utf8_lossy(&out.stderr).into_owned();
+        let error = complaints(&out);
         assert_eq!((out.status.code(), error.lines().count()), (Some(2), 1), "{error}");
         assert!(error.contains(said), "{error}");
     }

@@ -6,13 +6,15 @@ use std::process::{Command, Output};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::shared::complaints;
+
 fn anyfold(args: &[&str], file: Option<&Path>) -> Output {
     Command::new(env!("CARGO_BIN_EXE_anyfold")).args(args).args(file).output().unwrap()
 }
 
 /// The refusal's line; `verify` prints its table besides, on standard output.
 fn refused(out: &Output, said: &[&str]) {
-    let error = String::from_utf8_lossy(&out.stderr).into_owned();
+    let error = complaints(out);
     assert_eq!(out.status.code(), Some(2), "{error}{}", String::from_utf8_lossy(&out.stdout));
     assert_eq!(error.lines().count(), 1, "{error}");
     assert!(!error.contains("panicked") && said.iter().all(|part| error.contains(part)), "{said:?} is not said in: {error}");
