@@ -1,15 +1,11 @@
 //! `anyfold bench`: how fast this machine computes.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 
 use crate::bench::{self, cases, rates};
+use crate::cli::measure::Measure;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
-use crate::gpu::device::Choice;
 use crate::gpu::program::Cache;
-use crate::io::text;
 use crate::model::presets::preset;
 use crate::predict::parameters::features_of;
 use crate::tensor::DType;
@@ -35,15 +31,8 @@ pub struct Ops {
     /// How activations are stored: f32 or bf16.
     #[arg(long, default_value = "f32", value_name = "TYPE")]
     storage: String,
-    /// Part of an adapter's name, or its index in `anyfold devices`.
-    #[arg(long, value_name = "NAME|INDEX")]
-    adapter: Option<String>,
-    /// A note to be kept with the figures, such as the version that was measured.
-    #[arg(long, value_name = "TEXT")]
-    note: Option<String>,
-    /// Write the figures as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    measure: Measure,
 }
 
 /// Measure predictions.
@@ -64,15 +53,8 @@ pub struct Predict {
     /// How activations are stored: f32 or bf16.
     #[arg(long, default_value = "f32", value_name = "TYPE")]
     storage: String,
-    /// Part of an adapter's name, or its index in `anyfold devices`.
-    #[arg(long, value_name = "NAME|INDEX")]
-    adapter: Option<String>,
-    /// A note to be kept with the figures, such as the version that was measured.
-    #[arg(long, value_name = "TEXT")]
-    note: Option<String>,
-    /// Write the figures as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    measure: Measure,
 }
 
 /// Lengths from 64 on, about as far apart as their pass doubles or triples in time.
@@ -108,7 +90,7 @@ fn predict(args: &Predict) -> Result<u8> {
         return Err(Error::Config(format!("--lengths {wrong}: expected 1 to 20000 residues")));
     }
     let storage = storage(&args.storage)?;
-    let gpu = Gpu::open(&Choice { adapter: args.adapter.clone(), ..Choice::default() })?;
+    let gpu = args.measure.open()?;
     let stop = super::stop::flag();
     println!(
         "{} ({} {}), {}, {} cluster and {} extra rows, {} templates",
@@ -132,15 +114,8 @@ fn predict(args: &Predict) -> Result<u8> {
         power(curve.last_seconds_exponent),
         power(curve.bytes_exponent)
     );
-    if let Some(path) = &args.json {
-        let info = &gpu.info;
-        let report = serde_json::json!({
-            "adapter": info.name, "backend": info.backend.to_string(), "driver": format!("{} {}", info.driver, info.driver_info),
-            "traits": gpu.traits, "version": env!("CARGO_PKG_VERSION"), "note": args.note, "preset": args.preset, "storage": args.storage,
-            "features": settings.features, "curve": curve,
-        });
-        text::write_whole(path, format!("{report:#}\n").as_bytes())?;
-    }
+    let figures = serde_json::json!({ "preset": args.preset, "storage": args.storage, "features": settings.features, "curve": curve });
+    args.measure.write(&gpu, figures)?;
     Ok(u8::from(curve.rows.is_empty()))
 }
 
@@ -151,7 +126,7 @@ fn ops(args: &Ops) -> Result<u8> {
     if cases.is_empty() {
         return Err(Error::Config(format!("--filter {}: no operation fits", args.filter.as_deref().unwrap_or_default())));
     }
-    let gpu = Gpu::open(&Choice { adapter: args.adapter.clone(), ..Choice::default() })?;
+    let gpu = args.measure.open()?;
     let cache = Cache::default();
     let stop = super::stop::flag();
     let best = rates::measure(&gpu, &cache)?;
@@ -171,13 +146,6 @@ fn ops(args: &Ops) -> Result<u8> {
             rows.push(row);
         }
     }
-    if let Some(path) = &args.json {
-        let info = &gpu.info;
-        let report = serde_json::json!({
-            "adapter": info.name, "backend": info.backend.to_string(), "driver": format!("{} {}", info.driver, info.driver_info),
-            "traits": gpu.traits, "version": env!("CARGO_PKG_VERSION"), "note": args.note, "rates": best, "rows": rows,
-        });
-        text::write_whole(path, format!("{report:#}\n").as_bytes())?;
-    }
+    args.measure.write(&gpu, serde_json::json!({ "rates": best, "rows": rows }))?;
     Ok(0)
 }

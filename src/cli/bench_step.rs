@@ -1,15 +1,11 @@
 //! `anyfold bench step`: a training step, measured.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::bench::{rates, step};
+use crate::cli::measure::Measure;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
-use crate::gpu::device::Choice;
 use crate::gpu::program::Cache;
-use crate::io::text;
 use crate::train::config::Config;
 use crate::train::fit;
 use crate::train::run::recipe;
@@ -45,15 +41,8 @@ pub struct Step {
     /// Rows of each table.
     #[arg(long, default_value_t = 40, value_name = "N")]
     rows: usize,
-    /// Part of an adapter's name, or its index in `anyfold devices`.
-    #[arg(long, value_name = "NAME|INDEX")]
-    adapter: Option<String>,
-    /// A note to be kept with the figures, such as the version that was measured.
-    #[arg(long, value_name = "TEXT")]
-    note: Option<String>,
-    /// Write the figures as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    measure: Measure,
 }
 
 /// Runs the command.
@@ -68,7 +57,7 @@ pub fn run(args: &Step) -> Result<u8> {
             args.passes, args.repeats
         )));
     }
-    let gpu = Gpu::open(&Choice { adapter: args.adapter.clone(), ..Choice::default() })?;
+    let gpu = args.measure.open()?;
     let cache = Cache::default();
     let best = rates::measure(&gpu, &cache)?;
     let info = &gpu.info;
@@ -87,13 +76,8 @@ pub fn run(args: &Step) -> Result<u8> {
         "model": config.model.preset, "n_res": e.n_res, "n_clust": e.n_clust, "n_extra": e.n_extra, "n_templ": e.n_templ,
         "storage": config.device.storage.to_string(), "saving": saves,
     });
-    if let Some(path) = &args.json {
-        let report = serde_json::json!({
-            "adapter": info.name, "backend": info.backend.to_string(), "driver": format!("{} {}", info.driver, info.driver_info),
-            "traits": gpu.traits, "version": env!("CARGO_PKG_VERSION"), "note": args.note, "rates": best,
-            "preset": args.preset, "shape": shape, "repeats": args.repeats, "measured": measured,
-        });
-        text::write_whole(path, format!("{report:#}\n").as_bytes())?;
-    }
+    let figures =
+        serde_json::json!({ "rates": best, "preset": args.preset, "shape": shape, "repeats": args.repeats, "measured": measured });
+    args.measure.write(&gpu, figures)?;
     Ok(0)
 }

@@ -9,6 +9,7 @@ pub mod data;
 pub mod devices;
 pub mod evaluate;
 pub mod inspect;
+mod measure;
 pub mod params;
 pub mod plan;
 pub mod predict;

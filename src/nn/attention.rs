@@ -61,21 +61,19 @@ pub fn attention<'g>(
 ) -> Tensor<'g> {
     // Every batch row attends to its own keys.
     let rows: Vec<Tensor<'g>> = [Some(q_data), m_data, mask].into_iter().flatten().collect();
-    scope.graph.rows(&rows, |x| {
-        let mut rest = x[1..].iter().copied();
-        let m_data = m_data.and_then(|_| rest.next());
-        attend(scope, x[0], m_data, mask.and_then(|_| rest.next()), bias, config)
-    })
+    scope.graph.rows(&rows, |x| attend(scope, x, (m_data.is_some(), mask.is_some()), bias, config))
 }
 
+/// [`attention`] of some rows: `q_data`, then those of `m_data` and the mask that there are.
 fn attend<'g>(
     scope: &Scope<'g>,
-    q_data: Tensor<'g>,
-    m_data: Option<Tensor<'g>>,
-    mask: Option<Tensor<'g>>,
+    rows: &[Tensor<'g>],
+    (keys, masked): (bool, bool),
     bias: Option<Tensor<'g>>,
     config: Config,
 ) -> Tensor<'g> {
+    let (q_data, m_data) = (rows[0], keys.then(|| rows[1]));
+    let mask = masked.then(|| rows[rows.len() - 1]);
     let Config { heads: h, d_k, d_v, gated, out } = config;
     let [q, k, v, g] = [("query_w", [h, d_k]), ("key_w", [h, d_k]), ("value_w", [h, d_v]), ("gating_w", [h, d_v])];
     let some = |parts: &[_]| parts[..parts.len() - usize::from(!gated)].to_vec();

@@ -164,7 +164,7 @@ impl Run<'_> {
                 cause = outcomes.iter().find_map(|o| o.cause.clone());
                 cause.iter().zip(&progress).for_each(|(what, progress)| progress.say(what));
             }
-            let status = self.step.update(&control)?;
+            let status = self.step.update()?;
             *at += 1;
             bad = if status.taken { 0 } else { bad + 1 };
             if status.taken {

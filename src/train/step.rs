@@ -17,7 +17,7 @@ use crate::loss::resolution_weight;
 use crate::model::alphafold::PREVIOUS;
 use crate::nn::dropout::{SEED, seed_words};
 use crate::nn::params::Params;
-use crate::ops::train::{Control, Status};
+use crate::ops::train::Status;
 use crate::tensor::HostTensor;
 use crate::train::fit::Fitted;
 use crate::train::lists::Recipe;
@@ -146,9 +146,8 @@ impl<'a> Step<'a> {
         Ok(None)
     }
 
-    /// Takes the step with the gradients of all examples since the last one.
-    pub fn update(&self, control: &Control) -> Result<Status> {
-        optimizer::steer(&self.session, control);
+    /// Takes the step that [`optimizer::steer`] began, with the gradients of all examples since the last one.
+    pub fn update(&self) -> Result<Status> {
         self.session.replay_list("update")?;
         optimizer::status(&self.session)
     }

@@ -81,21 +81,17 @@ fn draw(seed: u64, shape: &[usize]) -> HostTensor {
     HostTensor::f32(shape, (0..n as u64).map(value).collect())
 }
 
+/// Blocks as narrow as they can be.
+fn small(blocks: usize) -> BlockConfig {
+    BlockConfig { blocks, msa_heads: 2, pair_heads: 2, triangle: 8, outer: 4, msa_factor: 2, pair_factor: 2, ..BlockConfig::default() }
+}
+
 /// A stack of four blocks with dropout: what it gives and all gradients, and the dispatches of it.
 fn stack(gpu: &Gpu, cache: &Cache, saving: Saving) -> (Vec<HostTensor>, Vec<f32>, usize) {
     let graph: Graph = ops::graph(DType::F32, 0);
     let params: Rc<RefCell<Params>> = Rc::default();
     let scope = Scope::new(&graph, params.clone());
-    let config = BlockConfig {
-        blocks: 4,
-        msa_heads: 2,
-        pair_heads: 2,
-        triangle: 8,
-        outer: 4,
-        msa_factor: 2,
-        pair_factor: 2,
-        ..BlockConfig::default()
-    };
+    let config = small(4);
     let (m, z) = (graph.input("m", &[ROWS, N, 16], DType::F32, true), graph.input("z", &[N, N, 8], DType::F32, true));
     let masks =
         Masks { msa: graph.input("msa_mask", &[ROWS, N], DType::F32, false), pair: graph.input("pair_mask", &[N, N], DType::F32, false) };
@@ -142,16 +138,7 @@ fn forward(gpu: &Gpu, cache: &Cache, extra: bool, room: Option<u64>) -> (Vec<Hos
     room.into_iter().for_each(|bytes| graph.bound(bytes));
     let params: Rc<RefCell<Params>> = Rc::default();
     let scope = Scope::new(&graph, params.clone());
-    let config = BlockConfig {
-        blocks: 2,
-        msa_heads: 2,
-        pair_heads: 2,
-        triangle: 8,
-        outer: 4,
-        msa_factor: 2,
-        pair_factor: 2,
-        ..BlockConfig::default()
-    };
+    let config = small(2);
     let inputs: [(&str, &[usize]); 6] = [
         ("m", &[ROWS, N, 16]),
         ("z", &[N, N, 8]),

@@ -23,24 +23,24 @@ pub fn set(folder: &Path) -> String {
     set
 }
 
+/// The smallest shape that has every part: two passes, dropout, a template.
+pub const SMALL: [&str; 8] = [
+    "data.crop=16",
+    "data.clusters=4",
+    "data.extra_rows=4",
+    "data.templates=1",
+    "data.max_passes=2",
+    "optimizer.batch=1",
+    "run.validate_every=0",
+    "model.overrides.evoformer.blocks=1",
+];
+
 /// The arguments of a run of `samples` steps with dropout and up to two passes, with a checkpoint after each.
 pub fn arguments(folder: &Path, set: &str, samples: u64, more: &[&str]) -> Vec<String> {
     let mut all: Vec<String> = ["train", "--preset", "tiny", "--out"].map(String::from).into();
     all.extend([folder.display().to_string(), "--data".into(), set.into()]);
-    let sets = [
-        &format!("run.samples={samples}"),
-        "data.crop=16",
-        "data.clusters=4",
-        "data.extra_rows=4",
-        "data.templates=1",
-        "data.max_passes=2",
-        "optimizer.batch=1",
-        "optimizer.warmup_samples=2",
-        "run.validate_every=0",
-        "run.checkpoint_every=1",
-        "model.overrides.evoformer.blocks=1",
-    ];
-    all.extend(sets.iter().flat_map(|s| ["--set".to_owned(), (*s).to_owned()]));
+    let sets = [&format!("run.samples={samples}"), "optimizer.warmup_samples=2", "run.checkpoint_every=1"];
+    all.extend(SMALL.iter().chain(&sets).flat_map(|s| ["--set".to_owned(), (*s).to_owned()]));
     all.extend(more.iter().map(ToString::to_string));
     all
 }

@@ -24,22 +24,10 @@ use anyfold::train::step::{Draw, Step};
 use anyfold::train::{fit, log, optimizer, report, schedule};
 
 use crate::shared::left_out;
-use crate::train_command::set;
+use crate::train_command::{SMALL, set};
 
-/// The smallest shape that has every part: two passes, dropout, a template.
-const SMALL: [&str; 11] = [
-    "data.crop=16",
-    "data.clusters=4",
-    "data.extra_rows=4",
-    "data.templates=1",
-    "data.max_passes=2",
-    "optimizer.batch=1",
-    "optimizer.warmup_samples=1",
-    "run.validate_every=0",
-    "run.samples=2",
-    "model.overrides.evoformer.blocks=1",
-    "model.overrides.extra.blocks=1",
-];
+/// What the tests of the trainer set besides.
+const SHORT: [&str; 3] = ["optimizer.warmup_samples=1", "run.samples=2", "model.overrides.extra.blocks=1"];
 
 pub fn gpu() -> Gpu {
     Gpu::open(&Choice::default()).expect("a Vulkan, Metal or DX12 adapter")
@@ -48,7 +36,7 @@ pub fn gpu() -> Gpu {
 /// The tiny preset at that shape, on a set, with more settings.
 pub fn config(set: &str, more: &[&str]) -> Config {
     let data = format!("data.train.0.set={set}");
-    let sets: Vec<String> = SMALL.iter().chain(&[data.as_str()]).chain(more).map(ToString::to_string).collect();
+    let sets: Vec<String> = SMALL.iter().chain(&SHORT).chain(&[data.as_str()]).chain(more).map(ToString::to_string).collect();
     Config::resolve(Some("tiny"), None, &sets).expect("these settings are known")
 }
 
@@ -165,7 +153,7 @@ fn bits_under(choice: &Choice, config: &Config, features: &Features) -> (u64, us
     let control = schedule::control(&config.optimizer, 0);
     optimizer::steer(&step.session, &control);
     let ran = step.example(features, Draw { seed: 5, step: 0, number: 3 }).unwrap();
-    assert!(step.update(&control).unwrap().taken);
+    assert!(step.update().unwrap().taken);
     let losses = ran.losses.iter().map(|(_, x)| x.to_bits()).chain([u64::from(ran.status.norm.to_bits())]).collect();
     (peak, step.session.dispatches(), losses, bits(step.session.get("parameters").unwrap().as_f32()))
 }
