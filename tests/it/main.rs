@@ -9,6 +9,7 @@ mod data_rules;
 mod data_set;
 mod endurance;
 mod evaluate_command;
+mod full_width;
 mod goldens;
 mod inspect_command;
 mod loss_invariance;
