@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use crate::data::draws::{ALL_PASSES, Draws, Keyed, Purpose};
 use crate::data::features::{self, FeatureConfig, Features};
 use crate::data::policy::Mix;
-use crate::data::set::Set;
 use crate::data::ship;
 use crate::error::{Error, Result};
 use crate::tensor::HostTensor;
@@ -70,12 +69,8 @@ pub fn passes_of_step(seed: u64, step: u64, max_passes: usize) -> usize {
 pub fn prepare(mix: &Mix, config: &LoaderConfig, number: u64) -> Result<Loaded> {
     let (set, chain) = mix.draw(config.seed, number);
     let passes = passes_of_step(config.seed, number / config.batch.max(1), config.max_passes);
-    prepare_chain(&mix.sets[set], chain, &config.features, passes, config.seed, number)
-}
-
-/// Prepares a given chain, for validation, with the draws of example number `number`.
-pub fn prepare_chain(set: &Set, chain: usize, config: &FeatureConfig, passes: usize, seed: u64, number: u64) -> Result<Loaded> {
-    let features = features::make(&set.example(chain)?, config, passes, &Keyed::new(seed, number));
+    let example = mix.sets[set].example(chain)?;
+    let features = features::make(&example, &config.features, passes, &Keyed::new(config.seed, number));
     let labels = ship::labels(&features, features.n_crop());
     Ok(Loaded { number, features, labels })
 }

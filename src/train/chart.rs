@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// One line of a chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// Its name in the legend; also its colour's class: `train` or `validation`.
+    /// Its name in the legend; also its colour's class: `train`, `validation` or `baseline`.
     pub name: &'static str,
     /// Step and value, in order of steps.
     pub points: Vec<(f64, f64)>,

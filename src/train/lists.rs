@@ -14,6 +14,11 @@ use crate::tensor::DType;
 use crate::train::labels::{Labels, Losses, losses};
 use crate::train::optimizer;
 
+/// Of training's `predict`: logits `[n_clust, n_res, 23]`.
+pub const MASKED_MSA: &str = "logits/masked_msa";
+/// Of training's `predict`: logits `[n_res, n_res, 64]`.
+pub const DISTOGRAM: &str = "logits/distogram";
+
 /// How a step is recorded.
 #[derive(Debug, Clone)]
 pub struct Recipe {
@@ -72,7 +77,7 @@ fn terms<'g>(l: &Losses<'g>) -> Vec<(&'static str, Tensor<'g>)> {
 }
 
 /// A training step: `pass`, without gradient; `example`, with its losses, its gradient and its part of the step's; `update`; and `predict`,
-/// a pass without dropout.
+/// a pass without dropout, with the logits that validation measures.
 pub fn training(recipe: &Recipe) -> Lists {
     let network = Network::new(recipe.model.clone(), recipe.storage);
     let new = |elements| ops::graph(recipe.storage, elements);
@@ -90,6 +95,8 @@ pub fn training(recipe: &Recipe) -> Lists {
     optimizer::after_example(&example, found.total, recipe.scaled);
     let prediction = network.recycling_pass(&predict, recipe.extents, 1, None).prediction;
     predict.output("plddt", prediction.plddt);
+    predict.output(MASKED_MSA, prediction.masked_msa);
+    predict.output(DISTOGRAM, prediction.distogram);
     let params = network.params.take();
     let update = new(params.len());
     optimizer::update(&update, recipe.scaled);

@@ -2,6 +2,7 @@
 //!
 //! Knows the operations that change states in place, and the data sets. Must not know the command line.
 
+pub mod baseline;
 pub mod chart;
 pub mod checkpoint;
 pub mod config;

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::chart::{Series, chart, short};
 use super::log::{self, Kind, Record};
+use super::validation::AGAINST;
 use super::{CONFIG, VALIDATION};
 use crate::error::{Error, Result};
 use crate::io::{pdb_write, structure, text};
@@ -93,6 +94,13 @@ fn summary(records: &[Record]) -> String {
     if let Some((step, best)) = validated.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)) {
         write!(out, "; best lDDT-Cα {best:.3} at step {step}").expect("writing to a string");
     }
+    let validation = records.iter().rfind(|r| r.kind == Kind::Validation);
+    let value = |name: &str| validation.and_then(|r| r.values.get(name).copied().flatten());
+    for a in &AGAINST {
+        if let (Some(network), Some(baseline)) = (value(a.name), value(a.baseline)) {
+            write!(out, "; {}", a.verdict(network, baseline)).expect("writing to a string");
+        }
+    }
     let skipped = records.iter().filter(|r| r.kind == Kind::Train && r.values.values().any(Option::is_none)).count();
     if skipped > 0 {
         write!(out, "; {skipped} steps with a value that is not finite").expect("writing to a string");
@@ -104,16 +112,20 @@ fn summary(records: &[Record]) -> String {
 fn charts(records: &[Record]) -> Vec<(&'static str, String)> {
     let (train, validation) = (names(records, Kind::Train), names(records, Kind::Validation));
     let drawn = |name: &str| {
-        let of = |kind, label| Series { name: label, points: points(records, kind, name) };
-        let series: Vec<Series> =
-            [of(Kind::Train, "train"), of(Kind::Validation, "validation")].into_iter().filter(|s| !s.points.is_empty()).collect();
+        let of = |kind, label, name| Series { name: label, points: points(records, kind, name) };
+        let against = AGAINST.iter().find(|a| a.name == name);
+        let baseline = against.map(|a| of(Kind::Validation, "baseline", a.baseline));
+        let own = [of(Kind::Train, "train", name), of(Kind::Validation, "validation", name)];
+        let series: Vec<Series> = own.into_iter().chain(baseline).filter(|s| !s.points.is_empty()).collect();
         let marks: &[(f64, &str)] = if name == "lddt_ca" { &[(LOCAL_GEOMETRY, "0.30: local geometry alone")] } else { &[] };
-        chart(&escaped(name), &series, marks)
+        let title = against.map_or(name.to_owned(), |a| format!("{name}, against {}", a.by));
+        chart(&escaped(&title), &series, marks)
     };
     let loss = |n: &&&str| n.starts_with("loss");
     let all = |names: Vec<&str>| names.into_iter().map(drawn).collect::<String>();
     let losses: BTreeSet<&str> = train.union(&validation).filter(loss).copied().collect();
-    let metrics: Vec<&str> = validation.iter().filter(|n| !loss(n)).copied().collect();
+    let baseline = |n: &&&str| AGAINST.iter().any(|a| a.baseline == **n);
+    let metrics: Vec<&str> = validation.iter().filter(|n| !loss(n) && !baseline(n)).copied().collect();
     let rest: Vec<&str> = train.iter().filter(|n| !loss(n) && !validation.contains(**n)).copied().collect();
     let sections = [("Loss", all(losses.into_iter().collect())), ("Validation", all(metrics)), ("Optimiser and speed", all(rest))];
     sections.into_iter().filter(|s| !s.1.is_empty()).collect()

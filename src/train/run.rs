@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::data::features::{FeatureConfig, Features};
+use crate::data::features::Features;
 use crate::data::loader::Loader;
-use crate::data::policy::Mix;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::gpu::program::Cache;
@@ -17,17 +16,17 @@ use crate::model::parameters;
 use crate::protein::Positions37;
 use crate::train::VALIDATION;
 use crate::train::checkpoint::{self, Checkpoint, Folder, State};
-use crate::train::config::{Config, SetPart};
+use crate::train::config::Config;
 use crate::train::fit;
 use crate::train::lists::Recipe;
 use crate::train::log::{Kind, Log, Progress, Record, Shown};
 use crate::train::optimizer;
 use crate::train::ranks::Ranks;
-use crate::train::sampler::{Sampler, check_apart};
+use crate::train::sampler::Sampler;
 use crate::train::schedule;
 use crate::train::step::{Draw, Step};
 use crate::train::sum::{Outcome, Sum};
-use crate::train::validation::{self, Score};
+use crate::train::validation::{self, Score, Validation};
 
 /// How a run is started.
 pub struct Start<'a> {
@@ -79,7 +78,7 @@ struct Run<'a> {
     start: &'a Start<'a>,
     step: Step<'a>,
     sampler: Sampler,
-    validation: Option<Mix>,
+    validation: Option<Validation>,
     folder: Folder,
     log: Option<Log>,
     began: Instant,
@@ -96,16 +95,7 @@ pub fn run(gpu: &Gpu, start: &Start) -> Result<Ended> {
     tracing::info!("{} bytes on the device; {}", fitted.planned.plan.peak_bytes, fitted.saves());
     let step = Step::fitted(gpu, &cache, fitted)?;
     let sampler = Sampler::open(config)?;
-    let open = |parts: &[SetPart]| Mix::open(&parts.iter().map(SetPart::part).collect::<Vec<_>>());
-    let validation = match (config.run.validate_training, config.data.validation.as_slice()) {
-        (true, _) => Some(open(&config.data.train)?),
-        (false, []) => None,
-        (false, parts) => {
-            let mix = open(parts)?;
-            check_apart(&sampler.mix, &mix)?;
-            Some(mix)
-        }
-    };
+    let validation = Validation::open(config, &sampler.mix)?;
     if let Some(factors) = schedule::factors(&config.optimizer, &step.params)? {
         step.session.set("factor", &crate::tensor::HostTensor::f32(&[factors.len()], factors));
     }
@@ -186,7 +176,8 @@ impl Run<'_> {
             }
             let validate = config.run.validate_every > 0 && (at.is_multiple_of(config.run.validate_every) || *at == steps);
             if validate {
-                self.validate(*at)?;
+                let said = self.validate(*at)?;
+                said.iter().zip(&progress).for_each(|(what, progress)| progress.say(what));
             }
             saved = None;
             if at.is_multiple_of(config.run.checkpoint_every) {
@@ -241,29 +232,28 @@ impl Run<'_> {
         self.log.as_mut().map_or(Ok(()), |log| log.write(&record))
     }
 
-    /// Predicts the validation chains with the averaged parameters, and logs each and the means.
-    fn validate(&mut self, at: u64) -> Result<()> {
-        let Some(mix) = &self.validation else { return Ok(()) };
-        let config = self.start.config;
-        let features = FeatureConfig { training: None, ..config.features() };
+    /// Predicts the validation chains with the averaged parameters, and logs each and the means. What they say in words is the result.
+    fn validate(&mut self, at: u64) -> Result<Option<String>> {
+        let Some(validation) = &self.validation else { return Ok(None) };
         let folder = self.start.folder.join(VALIDATION);
         let keep = |f: &Features, positions: &[Positions37]| validation::keep(&folder, f, positions);
-        let (passes, seed) = (config.run.validation_passes, config.seed);
         let ranks = self.start.ranks;
-        let own = self.step.with_average(|step| validation::scores(step, mix, &features, (passes, seed), ranks.place(), keep))?;
+        let own = self.step.with_average(|step| validation.scores(step, ranks.place(), keep))?;
         let scores = validation::gather(ranks, &own)?;
-        let (seconds, samples) = (self.seconds(), at * config.optimizer.batch as u64);
+        let (seconds, samples) = (self.seconds(), at * self.start.config.optimizer.batch as u64);
         let record = |values: &[(&str, f64)]| Record::new(Kind::Validation, at, samples, seconds, values);
         if scores.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let means = Score::mean(&scores);
-        self.score = Some(means.lddt_ca);
-        let Some(log) = &mut self.log else { return Ok(()) };
-        for s in &scores {
-            log.write(&record(&s.named()).of_chain(&s.chain))?;
+        self.score = means.get("lddt_ca");
+        if let Some(log) = &mut self.log {
+            for s in &scores {
+                log.write(&record(&s.named()).of_chain(&s.chain))?;
+            }
+            log.write(&record(&means.named()))?;
         }
-        log.write(&record(&means.named()))
+        Ok(Some(means.said(at)))
     }
 
     /// Writes a checkpoint, after all processes have shown that they hold the same.

@@ -18,9 +18,10 @@ use crate::model::alphafold::PREVIOUS;
 use crate::nn::dropout::{SEED, seed_words};
 use crate::nn::params::Params;
 use crate::ops::train::Status;
+use crate::protein::Positions37;
 use crate::tensor::HostTensor;
 use crate::train::fit::Fitted;
-use crate::train::lists::Recipe;
+use crate::train::lists::{self, Recipe};
 use crate::train::optimizer;
 
 /// What identifies an example's chance: everything random in it is a function of these.
@@ -41,6 +42,17 @@ pub struct Ran {
     pub losses: Vec<(&'static str, f64)>,
     /// What the device says after it: its gradient's norm, and whether it counts.
     pub status: Status,
+}
+
+/// What a chain is predicted to be, after its last pass.
+#[derive(Debug, Clone)]
+pub struct Predicted {
+    /// atom37 coordinates of its residues, Angstrom, `[n_crop]`.
+    pub positions: Vec<Positions37>,
+    /// Logits of the letters of the last pass's centres, `[n_clust, n_res, 23]`, padded to the recipe's extents.
+    pub masked_msa: HostTensor,
+    /// Logits of the distogram, `[n_res, n_res, 64]`, padded alike.
+    pub distogram: HostTensor,
 }
 
 /// Features or labels by AlphaFold's names.
@@ -152,16 +164,18 @@ impl<'a> Step<'a> {
         optimizer::status(&self.session)
     }
 
-    /// Predicts a chain with the parameters as they are: positions `[n_res, 37, 3]` after all of the features' passes.
-    pub fn predict(&self, f: &Features) -> Result<Vec<[[f32; 3]; 37]>> {
+    /// Predicts a chain with the parameters as they are, by all of the features' passes.
+    pub fn predict(&self, f: &Features) -> Result<Predicted> {
         self.forget();
         for (r, values) in self.passes(f)?.into_iter().enumerate() {
             self.feed(values, r == 0);
             self.session.replay_list("predict")?;
         }
-        let positions = self.session.get("prev_pos")?;
+        let [positions, masked_msa, distogram]: [HostTensor; 3] =
+            self.session.get_all(&["prev_pos", lists::MASKED_MSA, lists::DISTOGRAM])?.try_into().expect("three tensors");
         let residue = |flat: &[f32]| std::array::from_fn(|a| std::array::from_fn(|x| flat[a * 3 + x]));
-        Ok(positions.as_f32().chunks(111).take(f.n_crop()).map(residue).collect())
+        let positions = positions.as_f32().chunks(111).take(f.n_crop()).map(residue).collect();
+        Ok(Predicted { positions, masked_msa, distogram })
     }
 
     /// Runs `body` with the averaged parameters in the place of the raw ones.
