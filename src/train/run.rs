@@ -141,6 +141,7 @@ impl Run<'_> {
         let (steps, place) = (config.steps(), ranks.place());
         let mut loader = self.sampler.loader(*at, place.rank as u64, place.count as u64)?;
         let progress = ranks.first().then(|| Progress::new(steps, *at));
+        self.validation.iter().zip(&progress).for_each(|(validation, progress)| progress.say(&validation.baselines.said()));
         let mut lap = Instant::now();
         let mut bad = 0;
         let mut cause: Option<String> = None;

@@ -142,8 +142,6 @@ impl Validation {
         let bins = Bins { edges: heads.distogram_edges.map(f64::from), count: heads.distogram_bins };
         let features = FeatureConfig { training: None, ..config.features() };
         let baselines = Baselines::count(train, config.data.crop, bins)?;
-        let (strength, share) = (baselines.profile.strength, baselines.separations.share);
-        tracing::info!("baselines: {strength} pseudocounts a column; {share} of the probability of a distance for all bins alike");
         Ok(Some(Self { mix, features, passes: config.run.validation_passes, seed: config.seed, bins, baselines }))
     }
 

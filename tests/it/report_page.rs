@@ -40,7 +40,14 @@ fn make(run: &Path, with_structures: bool) {
                 let values = [("lddt_ca", lddt + more), ("gdt_ts", f64::NAN)];
                 log.write(&Record::new(Kind::Chain, step, step * 4, x * 2.0, &values).of_chain(chain)).unwrap();
             }
-            let values = [("lddt_ca", lddt), ("loss/distogram", 2.5)];
+            let values = [
+                ("lddt_ca", lddt),
+                ("loss/distogram", 2.5),
+                ("distogram", 3.9 - x / 600.0),
+                ("distogram_separation", 3.125),
+                ("masked_msa", 3.0),
+                ("masked_msa_profile", 2.25),
+            ];
             log.write(&Record::new(Kind::Validation, step, step * 4, x * 2.0, &values)).unwrap();
         }
     }
@@ -66,6 +73,8 @@ fn the_page_holds_every_curve_and_the_configuration() {
         "aria-label=\"grad_norm\"",
         "aria-label=\"lr\"",
         "0.30: local geometry alone",
+        "aria-label=\"masked_msa, against the column profile\"",
+        "masked MSA 3.000, not below 2.250 of the column profile; distogram 2.900, below 3.125 of separation alone",
         "600 steps, 2400 samples, 0 h 20 min",
         "best lDDT-Cα 0.400 at step 600",
         "1 steps with a value that is not finite",
@@ -80,6 +89,10 @@ fn the_page_holds_every_curve_and_the_configuration() {
     // Training and validation share a chart where they have the same name.
     let chart = page.split("<figure>").find(|f| f.contains("aria-label=\"loss/distogram\"")).unwrap();
     assert!(chart.contains("line train") && chart.contains("line validation"));
+    // A baseline is a line in the chart of what it is held against, and has none of its own.
+    let chart = page.split("<figure>").find(|f| f.contains("aria-label=\"distogram, against separation alone\"")).unwrap();
+    assert!(chart.contains("line validation") && chart.contains("line baseline") && chart.contains(">baseline 3.12<"), "{chart}");
+    assert!(!page.contains("aria-label=\"distogram_separation"));
     // Nothing is fetched, and the viewer is only there when it is needed.
     assert!(!page.contains("src=") && !page.contains("href=") && !page.contains("3Dmol") && !page.contains("NaN"));
     assert!(page.len() < 300_000, "{} bytes", page.len());

@@ -17,8 +17,13 @@ pub fn set(folder: &Path) -> String {
     for name in ["2rbg.pdb.gz", "3zee.cif.gz"] {
         std::fs::copy(files.join(name), structures.join(name)).unwrap();
     }
+    prepared(&structures, folder)
+}
+
+/// A set of what lies in a folder.
+pub fn prepared(from: &Path, folder: &Path) -> String {
     let set = folder.join("set").display().to_string();
-    let made = anyfold(&["data", "prepare", &structures.display().to_string(), "--out", &set]);
+    let made = anyfold(&["data", "prepare", &from.display().to_string(), "--out", &set]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     set
 }

@@ -21,10 +21,11 @@ use anyfold::train::ranks::Ranks;
 use anyfold::train::run::{self, Start};
 use anyfold::train::sampler::Sampler;
 use anyfold::train::step::{Draw, Step};
+use anyfold::train::validation::{AGAINST, Score, Validation};
 use anyfold::train::{fit, log, optimizer, report, schedule};
 
 use crate::shared::left_out;
-use crate::train_command::{SMALL, set};
+use crate::train_command::{SMALL, prepared, set};
 
 /// What the tests of the trainer set besides.
 const SHORT: [&str; 3] = ["optimizer.warmup_samples=1", "run.samples=2", "model.overrides.extra.blocks=1"];
@@ -275,7 +276,8 @@ fn validation_keeps_structures_for_the_report() {
     let chains = files.iter().filter(|f| f.ends_with(".reference.pdb")).count();
     assert!(chains >= 2 && files.len() == 2 * chains, "{files:?}");
     let page = report::html(&out).unwrap();
-    let scores: Vec<log::Record> = log::read(&out.join(log::FILE)).unwrap().into_iter().filter(|r| r.kind == log::Kind::Chain).collect();
+    let records = log::read(&out.join(log::FILE)).unwrap();
+    let scores: Vec<&log::Record> = records.iter().filter(|r| r.kind == log::Kind::Chain).collect();
     assert_eq!(scores.len(), chains);
     // What the page measures between the two files is what the run measured on the tensors.
     for record in &scores {
@@ -283,6 +285,73 @@ fn validation_keeps_structures_for_the_report() {
         let caption = format!("Cα RMSD {rmsd:.2} Å");
         assert!(page.contains(&caption), "{caption} of {:?}", record.chain);
     }
+    // What the network is held against is logged for each chain and as means, and drawn. These chains have no relatives.
+    let events: Vec<u8> = std::fs::read_dir(out.join("events")).unwrap().flat_map(|e| std::fs::read(e.unwrap().path()).unwrap()).collect();
+    let means = records.iter().find(|r| r.kind == log::Kind::Validation).unwrap();
+    for name in ["masked_msa", "masked_msa_profile", "distogram", "distogram_separation"] {
+        let mean = scores.iter().map(|r| r.values[name].unwrap()).sum::<f64>() / chains as f64;
+        assert!((means.values[name].unwrap() - mean).abs() < 1e-12 && mean > 0.0, "{name}");
+        let tag = format!("validation/{name}");
+        assert!(events.windows(tag.len()).any(|w| w == tag.as_bytes()), "{tag}");
+    }
+    assert!(!means.values.contains_key("masked_msa_relatives"), "{means:?}");
+    assert!(page.contains("masked_msa, against the column profile") && page.contains("distogram, against separation alone"));
+}
+
+/// The demonstration's chains: ten to train on, and 1CRN and 1UBQ, which have many relatives.
+#[test]
+fn the_network_is_held_against_what_knows_next_to_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = prepared(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo"), folder.path());
+    let parts = [format!("data.train=[{{set='{set}', split='train'}}]"), format!("data.validation=[{{set='{set}', split='validation'}}]")];
+    let more = ["data.crop=48", "data.clusters=8", "optimizer.dropout=false", "run.validate_every=1", "run.validation_passes=2"];
+    let config = config(&set, &[&more[..], &parts.each_ref().map(String::as_str)].concat());
+    let sampler = Sampler::open(&config).unwrap();
+    let validation = Validation::open(&config, &sampler.mix).unwrap().expect("a set validates");
+    let (gpu, cache, place) = (gpu(), Cache::default(), Ranks::alone().place());
+    let step = Step::new(&gpu, &cache, run::recipe(&config).unwrap()).unwrap();
+    optimizer::steer(&step.session, &schedule::control(&config.optimizer, 0));
+    let scored = |parameters: &[f32]| {
+        optimizer::begin(&step.session, parameters);
+        let mut features = Vec::new();
+        let scores = validation.scores(&step, place, |f, _| Ok(features.push(f.clone()))).unwrap();
+        (features, scores.into_iter().map(|(_, score)| score).collect::<Vec<Score>>())
+    };
+    // The last layers of the heads begin as zeros: every class is as likely as any other. The baselines know more than that.
+    let initial = step.params.initial(1);
+    let (_, scores) = scored(&initial);
+    assert_eq!(scores.iter().map(|s| s.chain.as_str()).collect::<Vec<_>>(), ["1crn_A", "1ubq_A"]);
+    for score in &scores {
+        for (a, classes) in AGAINST.iter().zip([23f64, 23.0, 64.0]) {
+            let (network, baseline) = (score.get(a.name).unwrap(), score.get(a.baseline).unwrap());
+            assert!((network - classes.ln()).abs() < 1e-6, "{}: {network}", a.name);
+            assert!(baseline > 0.0 && baseline < 0.95 * network, "{}: {baseline}", a.baseline);
+        }
+    }
+    // Heads that say something: what the host measures is the loss that the device computes for the same example.
+    let mut all = step.params.unpack(&initial);
+    for (name, value) in all.iter_mut().filter(|(name, _)| name.contains("masked_msa_head") || name.contains("distogram_head")) {
+        let anyfold::tensor::Data::F32(values) = &mut value.data else { panic!("floats") };
+        assert!(values.iter().all(|v| *v == 0.0), "{name}");
+        values.iter_mut().enumerate().for_each(|(k, v)| *v = 0.3 * (1.7 * k as f32).sin());
+    }
+    let (features, scores) = scored(&step.params.pack(&all).unwrap());
+    for (f, score) in features.iter().zip(&scores) {
+        assert!(f.passes.len() == 2 && f.n_crop() <= 48);
+        let ran = step.example(f, Draw { seed: 0, step: 0, number: 0 }).unwrap();
+        for name in ["masked_msa", "distogram"] {
+            let (host, device) = (score.get(name).unwrap(), ran.losses.iter().find(|(n, _)| *n == name).unwrap().1);
+            assert!((host - device).abs() < 1e-4, "{name} of {}: {host} and {device}", f.id);
+            assert!((host - if name == "distogram" { 64f64 } else { 23.0 }.ln()).abs() > 0.05, "{name} says nothing: {host}");
+        }
+        assert!((score.get("masked_msa").unwrap() - score.get("masked_msa_relatives").unwrap()).abs() > 1e-6);
+    }
+    let means = Score::mean(&scores);
+    assert!(
+        (means.get("distogram").unwrap() * 2.0 - scores[0].get("distogram").unwrap() - scores[1].get("distogram").unwrap()).abs() < 1e-9
+    );
+    let said = means.said(7);
+    assert!(said.contains("after step 7: lDDT-Cα 0.") && said.contains("distogram ") && said.contains(", not below "), "{said}");
 }
 
 #[test]
