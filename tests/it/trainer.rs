@@ -314,7 +314,11 @@ fn the_network_is_held_against_what_knows_next_to_nothing() {
     let scored = |parameters: &[f32]| {
         optimizer::begin(&step.session, parameters);
         let mut features = Vec::new();
-        let scores = validation.scores(&step, place, |f, _| Ok(features.push(f.clone()))).unwrap();
+        let keep = |f: &Features, _: &[_]| {
+            features.push(f.clone());
+            Ok(())
+        };
+        let scores = validation.scores(&step, place, keep).unwrap();
         (features, scores.into_iter().map(|(_, score)| score).collect::<Vec<Score>>())
     };
     // The last layers of the heads begin as zeros: every class is as likely as any other. The baselines know more than that.
