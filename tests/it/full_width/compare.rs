@@ -48,7 +48,7 @@ fn norm(x: &[f64]) -> f64 {
     dot(x, x).sqrt()
 }
 
-/// `direction`, moved by `step` along it.
+/// `x`, moved by `step` along a direction.
 fn moved(x: &[f32], direction: &[f64], step: f64) -> Arc<Vec<f64>> {
     Arc::new(x.iter().zip(direction).map(|(x, d)| f64::from(*x) + step * d).collect())
 }
@@ -66,6 +66,26 @@ impl<'a> Evaluated<'a> {
             say(case, &format!("reference of {}: {:.1} s", module.name(), start.elapsed().as_secs_f64()));
         }
         Self { case, block, ran, weights, states }
+    }
+
+    /// A parameter.
+    pub fn weight(&self, name: &str) -> &[f64] {
+        &self.weights[name]
+    }
+
+    /// The pairs that the last module is given.
+    pub fn before_last(&self) -> &[f64] {
+        &self.states[self.case.modules().len() - 1].z
+    }
+
+    /// The loss's weights of an output.
+    pub fn cotangent(&self, name: &str) -> Vec<f64> {
+        double(&self.ran.cotangents[name])
+    }
+
+    /// The device's gradient of a parameter or input.
+    pub fn gradient(&self, name: &str) -> Vec<f64> {
+        double(&self.ran.gradients[name])
     }
 
     fn output(&self, name: &str) -> &[f64] {
@@ -94,9 +114,11 @@ impl<'a> Evaluated<'a> {
     /// The difference of the loss between two evaluations.
     fn difference(&self, up: &State, down: &State) -> f64 {
         let part = |name: &str, up: &[f64], down: &[f64]| {
-            let Some(w) = self.ran.cotangents.get(name) else { return 0.0 };
+            if !self.ran.cotangents.contains_key(name) {
+                return 0.0;
+            }
             let apart: Vec<f64> = up.iter().zip(down).map(|(up, down)| up - down).collect();
-            dot(&double(w), &apart)
+            dot(&self.cotangent(name), &apart)
         };
         part("m", &up.m, &down.m) + part("z", &up.z, &down.z)
     }
@@ -140,7 +162,7 @@ impl<'a> Evaluated<'a> {
 
     /// A random direction as large as `x`, one along which the gradient does not happen to cancel: the first of a few.
     fn direction(&self, name: &str, x: &[f32]) -> Vec<f64> {
-        let gradient = double(&self.ran.gradients[name]);
+        let gradient = self.gradient(name);
         let size = norm(&double(x)) / (x.len() as f64).sqrt();
         let draws = (0..8).map(|i| double(&draw(5000 + i, x.len())).iter().map(|v| v * size).collect::<Vec<f64>>());
         let mut draws = draws.collect::<Vec<_>>();
