@@ -2,7 +2,9 @@
 //!
 //! Must not know graphs, nor any particular operation.
 
+use std::any::Any;
 use std::fmt::Debug;
+use std::rc::Rc;
 
 use crate::gpu::{Recorder, View};
 use crate::tensor::DType;
@@ -94,7 +96,7 @@ pub struct Needs {
 }
 
 /// An operation of the network.
-pub trait Op: Debug {
+pub trait Op: Debug + Any {
     /// The stem of its files, such as `layer_norm`.
     fn name(&self) -> &'static str;
 
@@ -124,8 +126,15 @@ pub trait Op: Debug {
     /// What backward reads of the forward pass.
     fn needs(&self) -> Needs;
 
-    /// An input whose memory output 0 may take when nobody else reads it.
-    fn in_place(&self) -> Option<usize> {
+    /// This operation with `before` done first, whose output 0 is its input 0, `turned` with the first two of three axes exchanged: its inputs
+    /// are those of `before`, then its others; its outputs its own, then the others of `before`.
+    fn following(&self, _before: &dyn Op, _turned: bool) -> Option<Rc<dyn Op>> {
+        None
+    }
+
+    /// This operation with `next` done afterwards, which reads output 0 as its input `i`, perhaps turned, and the rest as contiguous tensors of
+    /// its output's shape or as they are: its inputs are its own, then the others of `next`; its first output is that of `next`.
+    fn then(&self, _next: &dyn Op, _i: usize, _turned: bool) -> Option<Rc<dyn Op>> {
         None
     }
 

@@ -3,6 +3,9 @@ struct Params {
     m: u32, n: u32, k: u32, mg: u32, ng: u32, k_all: u32, n1: u32, n_tiles: u32,
     as0: u32, as1: u32, as2: u32, bs0: u32, bs1: u32, bs2: u32, cs0: u32, cs1: u32, cs2: u32, es0: u32, es1: u32, es2: u32,
     bias: u32, act: u32, tail: u32, extra: u32,
+    // Statistics of A's rows and what is added to a variance; the mask of a dropout: see `gemm_norm` and `gemm_dropout`.
+    ss0: u32, ss1: u32, ss2: u32, eps: f32,
+    threshold: u32, kept: f32, key_lo: u32, key_hi: u32, share: u32, n_j: u32, wide: u32, f0: u32, f1: u32, f2: u32, first: u32, g0: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 // A is stored [k, m]; B is stored [n, k]; the sum goes on from what C holds.
@@ -18,22 +21,18 @@ fn activate(v: vec4<f32>) -> vec4<f32> {
     if p.act == 2u { return 1.0 / (1.0 + exp(-v)); }
     return v;
 }
-// C = act(sum + bias) * mask, or + residual; bias and activation hold from group `tail` on.
-fn finish(batch: vec2<u32>, row: u32, g: u32, sum: vec4<f32>) {
-    if row >= p.m || g >= p.ng { return; }
-    var v = sum;
-    if g >= p.tail {
-        if p.bias == 1u { v += bias_ld4(g - p.tail); }
-        v = activate(v);
-    }
-    let at = batch.x * p.es0 + batch.y * p.es1 + row * p.es2;
-    if p.extra == 1u { v += extra_ld4(at + g); }
-    if p.extra == 2u { v *= extra_ld4(at).x; }
-    c_st4(batch.x * p.cs0 + batch.y * p.cs1 + row * p.cs2 + g, v * lanes(g, p.n));
+// act(sum + bias); bias and activation hold from group `tail` on.
+fn activated(g: u32, sum: vec4<f32>) -> vec4<f32> {
+    if g < p.tail { return sum; }
+    if p.bias == 1u { return activate(sum + bias_ld4(g - p.tail)); }
+    return activate(sum);
 }
+// Where a group of C lies, and of `extra`.
+fn c_place(batch: vec2<u32>, row: u32, g: u32) -> u32 { return batch.x * p.cs0 + batch.y * p.cs1 + row * p.cs2 + g; }
+fn extra_place(batch: vec2<u32>, row: u32) -> u32 { return batch.x * p.es0 + batch.y * p.es1 + row * p.es2; }
 // What the sum of a group of C begins with.
 fn begin(batch: vec2<u32>, row: u32, g: u32) -> vec4<f32> {
-    if CHAIN && row < p.m && g < p.ng { return c_ld4(batch.x * p.cs0 + batch.y * p.cs1 + row * p.cs2 + g); }
+    if CHAIN && row < p.m && g < p.ng { return c_ld4(c_place(batch, row, g)); }
     return vec4<f32>(0.0);
 }
 // Group of A at row `m` and group `q` of k, or, when A is stored [k, m], at row `k` and group `q` of m; rows beyond the sum are zero.

@@ -44,7 +44,7 @@ fn attention(name: &'static str, bias: bool, gate: bool, [b, q, k, h, d]: [usize
 /// All cases: 256 residues, 128 clustered and 1,024 extra sequences, `c_m` 256, `c_z` 128, `c_e` 64.
 pub fn all() -> Vec<Case> {
     let product = |ta, tb| Matmul { ta, tb };
-    let linear = |bias, act| Linear { bias, act, tail: 0 };
+    let linear = |bias, act| Linear { bias, ..Linear::biased(act) };
     let (out, into) = (TriangleProduct { outgoing: true }, TriangleProduct { outgoing: false });
     let norm = LayerNorm { eps: 1e-5 };
     vec![

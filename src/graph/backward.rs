@@ -34,6 +34,8 @@ impl Graph {
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         assert!(inner.room.is_none(), "a backward pass of a recording that is bound to have none");
+        let read: Vec<usize> = seeds.iter().flat_map(|(tensor, seed)| std::iter::once(tensor).chain(seed)).map(|t| t.id).collect();
+        inner.fuse(&read, true);
         let n_nodes = inner.nodes.len();
         let active = inner.active();
         let mut sweep = Sweep::default();

@@ -5,6 +5,7 @@
 pub mod backward;
 pub mod budget;
 pub mod finite;
+mod fuse;
 pub mod inspect;
 pub mod lists;
 pub mod plan;
@@ -119,6 +120,8 @@ pub(crate) struct Inner {
     /// What was recorded once for all, by name and tensor.
     pub once: BTreeMap<(&'static str, usize), usize>,
     pub saving: Saving,
+    /// Whether neighbours have been joined.
+    pub fused: bool,
     /// Bytes that the tensors of a body of rows may take, in a recording without a backward pass.
     pub room: Option<u64>,
     /// The memory of all parameters and of their gradients.
@@ -203,6 +206,7 @@ impl Graph {
                 segments: 0,
                 once: BTreeMap::new(),
                 saving: Saving::default(),
+                fused: false,
                 room: None,
                 params: Root(0),
                 grads: Root(1),
@@ -423,6 +427,7 @@ impl Graph {
 
     /// Records every step that something depends on.
     pub(crate) fn lower(&self, traits: &crate::gpu::recorder::Traits) -> Lowered {
+        self.inner.borrow_mut().fuse(&[], false);
         let inner = self.inner.borrow();
         let keep = inner.useful_steps();
         let mut recorder = Recorder::new(traits.clone(), inner.roots.len() as u32);

@@ -41,7 +41,7 @@ fn heads<'g>(scope: &Scope<'g>, x: Tensor<'g>, parts: &[(&str, [usize; 2])], gat
     let y = if gated {
         let (axes, tail) = (&parts[parts.len() - 1].1, starts[parts.len() - 1]);
         let b = scope.param(Decl { name: "gating_b", input: &[], output: axes, init: Init::Constant(1.0) });
-        scope.graph.apply(Linear { bias: true, act: Act::None, tail }, &[x, w, b])
+        scope.graph.apply(Linear { tail, ..Linear::biased(Act::None) }, &[x, w, b])
     } else {
         scope.graph.apply(Linear::plain(Act::None), &[x, w])
     }; // [.., sum of h d]

@@ -69,8 +69,8 @@ fn train(gpu: &Gpu, cache: &Cache, steps: u32, mut after: impl FnMut(u32)) -> Ve
     let seed = example.input("seed", &[5], DType::I32, false);
     let param = |name: &str, shape: &[usize], at| example.param(name, shape, at);
     let h = example.apply(LayerNorm { eps: 1e-5 }, &[x, param("scale", &[20], 0), param("offset", &[20], 64)]);
-    let h = example.apply(Linear { bias: true, act: Act::Relu, tail: 0 }, &[h, param("w1", &[20, 36], 128), param("b1", &[36], 1024)]);
-    let h = example.apply(Linear { bias: false, act: Act::None, tail: 0 }, &[h, param("w2", &[36, 20], 1088)]);
+    let h = example.apply(Linear::biased(Act::Relu), &[h, param("w1", &[20, 36], 128), param("b1", &[36], 1024)]);
+    let h = example.apply(Linear::plain(Act::None), &[h, param("w2", &[36, 20], 1088)]);
     let y = example.apply(Dropout { rate: 0.25, share: Share::Nothing, key: 7, residual: true }, &[x, h, seed]);
     let loss = example.apply(Sum::mean(&[0, 1]), &[y * y]).reshape(&[1]);
     example.output("loss", loss);

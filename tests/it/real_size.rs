@@ -87,7 +87,7 @@ fn incoming(x: &[Array]) -> Array {
 fn cases() -> Vec<Case> {
     use Draw::{Below, Mask, Signed};
     use Kind::{Kinks, Linear as Exact, Smooth};
-    let linear = |act| Linear { bias: true, act, tail: 0 };
+    let linear = Linear::biased;
     let s = Signed;
     let triangle = |name, outgoing_, tags: [&'static str; 2], reference| Case {
         reference: Some(reference),

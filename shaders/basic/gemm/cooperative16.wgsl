@@ -6,6 +6,7 @@
 #storage bias
 #storage extra
 #import gemm
+#import gemm_finish
 const T: u32 = 16u;
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;

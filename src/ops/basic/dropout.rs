@@ -56,9 +56,15 @@ fn three(v: &View) -> View {
 }
 
 impl Dropout {
-    fn threshold(&self) -> u32 {
+    /// Random words below it drop their elements.
+    pub(super) fn threshold(&self) -> u32 {
         assert!((0.0..1.0).contains(&self.rate), "dropout rate {}", self.rate);
         (f64::from(self.rate) * 2f64.powi(32)) as u32
+    }
+
+    /// What an element that is kept is multiplied by.
+    pub(super) fn kept(&self) -> f32 {
+        1.0 / (1.0 - self.rate)
     }
 
     fn launch(&self, entry: &'static str, residual: &View, x: &View, y: &View) -> Launch {
@@ -69,7 +75,7 @@ impl Dropout {
             ("plus", u32::from(self.residual).into()),
             ("share", (self.share as u32).into()),
             ("threshold", self.threshold().into()),
-            ("scale", (1.0 / (1.0 - self.rate)).into()),
+            ("kept", self.kept().into()),
             ("key_lo", (self.key as u32).into()),
             ("key_hi", ((self.key >> 32) as u32).into()),
             ("r0", s(residual, 0)),
@@ -81,6 +87,15 @@ impl Dropout {
         ]);
         let groups = [x.shape[1].div_ceil(COLUMNS), x.shape[0], 1];
         Launch::new(source(), entry, uniform, groups).flops(2.0 * x.len() as f64)
+    }
+}
+
+impl Dropout {
+    /// `dx = mask dy / (1 - rate)`.
+    pub(super) fn through(&self, r: &mut Recorder, seed: &View, dy: &View, dx: &View) {
+        let (dy, dx) = (three(dy), three(dx));
+        let launch = self.launch("backward_plain", &dy, &dx, &dy).read("seed", seed, &[]);
+        r.launch(launch.read("dy", &dy, &CUTS).write("dx", &dx, &CUTS));
     }
 }
 
@@ -112,10 +127,6 @@ impl Op for Dropout {
         Needs { x: 1 << (1 + u32::from(self.residual)), y: 0 }
     }
 
-    fn in_place(&self) -> Option<usize> {
-        Some(0)
-    }
-
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let (residual, value, y) = (three(&x[0]), three(&x[x.len() - 2]), three(&y[0]));
         // Without a residual x stands in for it, so that the binding names memory that is there.
@@ -130,8 +141,7 @@ impl Op for Dropout {
         match b.dx[0].as_ref().filter(|_| self.residual).map(three) {
             None => {
                 let Some(dx) = dx else { return };
-                let launch = self.launch("backward_plain", &dy, &dx, &dy).read("seed", seed, &[]);
-                r.launch(launch.read("dy", &dy, &CUTS).write("dx", &dx, &CUTS));
+                self.through(r, seed, &dy, &dx);
             }
             Some(dresidual) => {
                 let dx = dx.unwrap_or_else(|| r.temp(&dy.shape, dy.dtype));

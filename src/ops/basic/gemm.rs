@@ -1,14 +1,15 @@
 //! Batched products of matrices in every transposition: [`record`] for other operations, and [`Matmul`].
 //!
-//! `C[b, m, n] = act(sum_k A[b, m, k] B[b, k, n] + bias[n]) (* mask[b, m] or + residual[b, m, n])`. The order of addition over k is fixed:
-//! windows, pieces and families' tiles never change it.
+//! `C[b, m, n] = act(sum_k A[b, m, k] B[b, k, n] + bias[n]) (* mask[b, m], or + residual[b, m, n], dropped out before)`, where A may stand for
+//! its rows' layer norm. The order of addition over k is fixed: windows, pieces and families' tiles never change it.
 
 use crate::gpu::recorder::{Cut, Family, Launch, Traits, cut};
-use crate::gpu::shader::UniformData;
+use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::basic::copy;
+use crate::ops::basic::dropout::{Dropout, Share};
 use crate::ops::basic::linear::Act;
 use crate::tensor::DType;
 
@@ -21,6 +22,34 @@ pub enum Extra<'a> {
     Residual(&'a View),
     /// `* mask`, of C's shape with one column.
     Mask(&'a View),
+    /// `dropout(..) + residual`: see [`Dropped`].
+    Dropout(&'a View, Dropped<'a>),
+}
+
+/// The mask of a dropout, whose tensor is C: row `i n_j + j` of it lies `i n_j + j` rows of `wide` groups behind the first.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropped<'a> {
+    /// Rate, key and who shares a mask.
+    pub op: &'a Dropout,
+    /// Its words.
+    pub seed: &'a View,
+    /// Columns of the tensor.
+    pub n_j: usize,
+}
+
+/// A's rows, `[.., m, k]` or `[k, m]` when `ta`, by their layer norm, where rows are what is normalised in either case.
+#[derive(Debug, Clone, Copy)]
+pub struct Norm<'a> {
+    /// (mean, 1/std) of every row, `[.., rows, 2]`.
+    pub stats: &'a View,
+    /// `[c]`.
+    pub scale: &'a View,
+    /// `[c]`.
+    pub offset: &'a View,
+    /// Added to the variance.
+    pub eps: f32,
+    /// Whether the statistics are made here, and stored.
+    pub own: bool,
 }
 
 /// One product. Views have two to four axes: up to two batch axes, rows and columns; a batch axis of extent 1 is broadcast.
@@ -48,6 +77,8 @@ pub struct Gemm<'a> {
     pub extra: Extra<'a>,
     /// The columns of B summed over k, `[n]`, beside the product: a bias's gradient. It goes on from what is there when C does.
     pub sums: Option<&'a View>,
+    /// A stands for its layer norm.
+    pub norm: Option<Norm<'a>>,
     /// Not zero: the sum over k is split into parts of so many rows; C is `[parts, m, n]`, `sums` is `[parts, n]`, and A is stored
     /// `[k, m]`, B `[k, n]`.
     pub block: usize,
@@ -56,7 +87,8 @@ pub struct Gemm<'a> {
 impl<'a> Gemm<'a> {
     /// The plain product.
     pub fn new(a: &'a View, ta: bool, b: &'a View, tb: bool, c: &'a View) -> Self {
-        Self { a, b, c, ta, tb, accumulate: false, bias: None, act: Act::None, tail: 0, extra: Extra::None, sums: None, block: 0 }
+        let (extra, bias, sums, norm) = (Extra::None, None, None, None);
+        Self { a, b, c, ta, tb, accumulate: false, bias, act: Act::None, tail: 0, extra, sums, norm, block: 0 }
     }
 }
 
@@ -68,8 +100,31 @@ struct Operands {
     c: View,
     extra: Option<View>,
     sums: Option<View>,
+    norm: Option<NormViews>,
     /// Rows of k of each part, 0 for one sum.
     block: usize,
+    /// Rows of C's tensor before its first one here, and from one to the next along each axis but the last.
+    rows: (usize, [usize; 3]),
+}
+
+/// What [`Norm`] names, with four axes.
+#[derive(Debug, Clone)]
+struct NormViews {
+    stats: View,
+    scale: View,
+    offset: View,
+}
+
+impl NormViews {
+    fn of(norm: &Norm) -> Self {
+        Self { stats: four(norm.stats), scale: norm.scale.clone(), offset: norm.offset.clone() }
+    }
+}
+
+/// The rows of a tensor that is stored without gaps, under its view `c` with four axes.
+fn rows_of(c: &View) -> (usize, [usize; 3]) {
+    let row = c.groups() * LANES;
+    (0, [0, 1, 2].map(|axis| c.strides[axis] / row))
 }
 
 /// `view` with leading axes of extent 1 until there are four.
@@ -84,12 +139,14 @@ fn four(view: &View) -> View {
 pub fn record(r: &mut Recorder, g: &Gemm) {
     let extra = match g.extra {
         Extra::None => None,
-        Extra::Residual(v) | Extra::Mask(v) => Some(four(v)),
+        Extra::Residual(v) | Extra::Mask(v) | Extra::Dropout(v, _) => Some(four(v)),
     };
     if g.block > 0 {
         return split(r, g);
     }
-    let whole = Operands { a: four(g.a), b: four(g.b), c: four(g.c), extra, sums: g.sums.map(row), block: 0 };
+    let c = four(g.c);
+    let (norm, rows) = (g.norm.as_ref().map(NormViews::of), rows_of(&c));
+    let whole = Operands { a: four(g.a), b: four(g.b), c, extra, sums: g.sums.map(row), norm, block: 0, rows };
     let (m, n) = (whole.c.shape[2], whole.c.shape[3]);
     let k = whole.a.shape[if g.ta { 2 } else { 3 }];
     let a_fits = whole.a.shape[2..] == if g.ta { [k, m] } else { [m, k] };
@@ -123,16 +180,20 @@ fn split(r: &mut Recorder, g: &Gemm) {
             c: lead(g.c, &[1]),
             extra: None,
             sums: g.sums.map(|v| lead(v, &[1, 1])),
+            norm: g.norm.as_ref().map(NormViews::of),
             block: g.block,
+            rows: (0, [0; 3]),
         };
-        return launch(r, g, &whole, 0, (g.accumulate, true));
+        return launch(r, g, &whole, (0, false), (g.accumulate, true));
     }
     for i in 0..parts {
         let rows = i * g.block..((i + 1) * g.block).min(k);
         let [a, b] = [g.a, g.b].map(|v| v.slice(0, rows.clone()));
         let part = |v: &View| View { shape: v.shape[1..].to_vec(), strides: v.strides[1..].to_vec(), ..v.slice(0, i..i + 1) };
         let sums = g.sums.map(part);
-        record(r, &Gemm { a: &a, b: &b, c: &part(g.c), sums: sums.as_ref(), block: 0, ..*g });
+        let stats = g.norm.map(|norm| norm.stats.slice(0, rows.clone()));
+        let norm = g.norm.zip(stats.as_ref()).map(|(norm, stats)| Norm { stats, ..norm });
+        record(r, &Gemm { a: &a, b: &b, c: &part(g.c), sums: sums.as_ref(), norm, block: 0, ..*g });
     }
 }
 
@@ -166,7 +227,9 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
         let at = |v: &View, i: usize| if v.shape[1] > 1 { v.slice(1, i..i + 1) } else { v.clone() };
         for i in 0..n1 {
             let extra = o.extra.as_ref().map(|v| at(v, i));
-            let one = Operands { a: at(&o.a, i), b: at(&o.b, i), c: at(&o.c, i), extra, ..o.clone() };
+            let norm = o.norm.as_ref().map(|v| NormViews { stats: at(&v.stats, i), ..v.clone() });
+            let rows = (o.rows.0 + i * o.rows.1[1], o.rows.1);
+            let one = Operands { a: at(&o.a, i), b: at(&o.b, i), c: at(&o.c, i), extra, norm, rows, ..o.clone() };
             pieces(r, g, &one);
         }
         return;
@@ -178,6 +241,12 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
     let n_step = if n_fit >= tile_n && n1 == 1 { n } else { n_fit };
     let by_k = [g.ta.then_some(&o.a), (!g.tb).then_some(&o.b)];
     let k_step = by_k.into_iter().flatten().map(|v| fit(row(v), DEPTH)).min().unwrap_or(k);
+    // Tiles make statistics where they see whole rows; elsewhere, and always on CPUs, they are made before.
+    let own = g.norm.is_some_and(|norm| norm.own);
+    let by_tile = own && k_step >= k && r.traits.family == Family::Tiled;
+    if own && !by_tile {
+        statistics(r, g, o);
+    }
     // Partial sums are kept in single precision, and only the last launch finishes them.
     let rounded = k_step < k && o.c.dtype != DType::F32;
     let held = if rounded { r.temp(&o.c.shape, DType::F32) } else { o.c.clone() };
@@ -194,15 +263,22 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
                     v.slice(2, rows.clone()).slice(3, columns.clone())
                 };
                 let columns = |v: &View| if matches!(g.extra, Extra::Mask(_)) { 0..v.width() } else { ns.clone() };
+                let norm = o.norm.as_ref().map(|v| NormViews {
+                    stats: v.stats.slice(2, a_rows.clone()),
+                    scale: v.scale.slice(0, a_columns.clone()),
+                    offset: v.offset.slice(0, a_columns.clone()),
+                });
                 let part = Operands {
                     a: cut(&o.a, a_rows, a_columns),
                     b: cut(&o.b, b_rows, b_columns),
                     c: cut(&held, &ms, &ns),
                     extra: o.extra.as_ref().map(|v| cut(v, &ms, &columns(v))),
                     sums: o.sums.as_ref().filter(|_| m0 == 0).map(|v| v.slice(3, ns.clone())),
+                    norm,
                     block: 0,
+                    rows: (o.rows.0 + m0 * o.rows.1[2], o.rows.1),
                 };
-                launch(r, g, &part, n0, (k0 > 0 || g.accumulate, ks.end == k));
+                launch(r, g, &part, (n0, by_tile), (k0 > 0 || g.accumulate, ks.end == k));
             }
         }
     }
@@ -211,72 +287,133 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
     }
 }
 
-/// One launch on columns from `n0` on; `chain` goes on from C, and only the last one finishes.
-fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, n0: usize, (chain, last): (bool, bool)) {
-    let [b0, n1, m, n] = [0, 1, 2, 3].map(|i| o.c.shape[i]);
+/// Strides of a view's first three axes in groups; an axis of one element stands still.
+fn strides(v: &View) -> [usize; 3] {
+    [0, 1, 2].map(|i| if v.shape[i] == 1 && i < 2 { 0 } else { v.strides[i] / LANES })
+}
+
+/// How a launch along the first batch axis and perhaps another one cuts a view.
+fn cuts(v: &View, along: Option<Cut>) -> Vec<Cut> {
+    (v.shape[0] > 1).then_some(cut(2, 0, 1)).into_iter().chain(along).collect()
+}
+
+/// The uniform block of a launch on columns from `n0` on; where `last`, it finishes C.
+fn uniform(g: &Gemm, o: &Operands, n0: usize, last: bool, bias: Option<&View>, tile_n: usize) -> UniformData {
+    let [_, n1, m, n] = [0, 1, 2, 3].map(|i| o.c.shape[i]);
     let k_all = o.a.shape[if g.ta { 2 } else { 3 }];
     let k = if o.block > 0 { o.block } else { k_all };
-    let [tile, tile_n] = tile(&r.traits);
-    let n_tiles = n.div_ceil(tile_n);
     // Parts of a split sum are a batch axis whose step is a block of rows.
-    let strides = |v: &View| [0, 1, 2].map(|i| if v.shape[i] == 1 && i < 2 { 0 } else { v.strides[i] / LANES });
     let blocks = |v: &View| if o.block > 0 { [o.block * v.strides[2] / LANES, 0, v.strides[2] / LANES] } else { strides(v) };
     let (sa, sb, sc) = (blocks(&o.a), blocks(&o.b), strides(&o.c));
     let extra = o.extra.as_ref().filter(|_| last);
+    let se = extra.or(o.sums.as_ref()).map_or([0; 3], strides);
+    let ss = o.norm.as_ref().map_or([0; 3], |norm| blocks(&norm.stats));
+    let kind = match g.extra {
+        Extra::Residual(_) | Extra::Dropout(..) if last => 1,
+        Extra::Mask(_) if last => 2,
+        _ => 0,
+    };
+    let tail = g.tail.saturating_sub(n0).min(n);
+    let act = if last { g.act as usize } else { 0 };
+    let mut fields = vec![("m", m), ("n", n), ("k", k), ("mg", m.div_ceil(LANES)), ("ng", n.div_ceil(LANES)), ("k_all", k_all)];
+    fields.extend([("n1", n1), ("n_tiles", n.div_ceil(tile_n))]);
+    fields.extend([("as0", sa[0]), ("as1", sa[1]), ("as2", sa[2]), ("bs0", sb[0]), ("bs1", sb[1]), ("bs2", sb[2])]);
+    fields.extend([("cs0", sc[0]), ("cs1", sc[1]), ("cs2", sc[2]), ("es0", se[0]), ("es1", se[1]), ("es2", se[2])]);
+    fields.extend([("bias", usize::from(bias.is_some())), ("act", act), ("tail", tail / LANES), ("extra", kind)]);
+    fields.extend([("ss0", ss[0]), ("ss1", ss[1]), ("ss2", ss[2])]);
+    let mut fields: Vec<(&'static str, Scalar)> = fields.into_iter().map(|(name, v)| (name, v.into())).collect();
+    let none = Dropout { rate: 0.0, share: Share::Nothing, key: 0, residual: true };
+    let (op, n_j) = if let Extra::Dropout(_, d) = g.extra { (d.op, d.n_j) } else { (&none, 1) };
+    let (first, [f0, f1, f2]) = o.rows;
+    fields.push(("eps", g.norm.map_or(0.0, |norm| norm.eps).into()));
+    fields.extend([("threshold", op.threshold().into()), ("kept", op.kept().into())]);
+    fields.extend([("key_lo", (op.key as u32).into()), ("key_hi", ((op.key >> 32) as u32).into()), ("share", (op.share as u32).into())]);
+    let places = [("n_j", n_j), ("wide", g.c.groups()), ("f0", f0), ("f1", f1), ("f2", f2), ("first", first), ("g0", n0 / LANES)];
+    fields.extend(places.map(|(name, v)| (name, v.into())));
+    UniformData::of(&fields)
+}
+
+/// The kernel of a product, and what is beside it in its file.
+fn source(g: &Gemm, traits: &Traits) -> &'static Source {
+    let dropped = matches!(g.extra, Extra::Dropout(..));
+    match (traits.family, g.norm.is_some(), dropped) {
+        (Family::Subgroup, false, false) => shader!("basic/gemm/subgroup"),
+        (Family::Subgroup, true, false) => shader!("basic/gemm/subgroup_norm"),
+        (Family::Subgroup, false, true) => shader!("basic/gemm/subgroup_dropout"),
+        (Family::Tiled, false, false) => shader!("basic/gemm"),
+        (Family::Tiled, true, false) => shader!("basic/gemm/norm"),
+        (Family::Tiled, false, true) => shader!("basic/gemm/dropout"),
+        (Family::Cooperative, false, false) if traits.cooperative == 16 => shader!("basic/gemm/cooperative16"),
+        (Family::Cooperative, false, false) => shader!("basic/gemm/cooperative8"),
+        (family, norm, _) => panic!("no product of family {family:?} with norm {norm} and dropout {dropped}"),
+    }
+}
+
+/// Whether products of the family take A by its layer norm, and drop out their results.
+pub fn joins(traits: &Traits) -> bool {
+    traits.family != Family::Cooperative
+}
+
+/// The statistics of A's rows.
+fn statistics(r: &mut Recorder, g: &Gemm, o: &Operands) {
+    let norm = o.norm.as_ref().expect("a product of a norm");
+    let [b0, n1, m] = [0, 1, 2].map(|i| o.a.shape[i]);
+    let per_group = if r.traits.family == Family::Subgroup { 1 } else { 64 };
+    let by_m = Some(cut(0, 2, per_group));
+    let launch = Launch::new(source(g, &r.traits), "statistics", uniform(g, o, 0, true, None, 1), [m.div_ceil(per_group), n1, b0])
+        .read("a", &o.a, &cuts(&o.a, by_m))
+        .write("stats", &norm.stats, &cuts(&norm.stats, by_m));
+    r.launch(launch.flops(6.0 * o.a.len() as f64));
+}
+
+/// One launch on columns from `n0` on, whose tiles make statistics of rows where `by_tile`; `chain` goes on from C, and only the last one
+/// finishes.
+fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, (n0, by_tile): (usize, bool), (chain, last): (bool, bool)) {
+    let [b0, n1, m, n] = [0, 1, 2, 3].map(|i| o.c.shape[i]);
+    let k = o.a.shape[if g.ta { 2 } else { 3 }];
+    let [tile, tile_n] = tile(&r.traits);
     // Sums are written where a residual or mask would be read; no product has both.
     assert!(o.sums.is_none() || o.extra.is_none() && n1 == 1 && !g.tb, "gemm: sums of columns beside a residual, mask or batch");
-    let se = extra.or(o.sums.as_ref()).map_or([0; 3], strides);
-    let (kind, bias) = match g.extra {
-        _ if !last => (0u32, None),
-        Extra::None => (0, g.bias),
-        Extra::Residual(_) => (1, g.bias),
-        Extra::Mask(_) => (2, g.bias),
-    };
     // Columns of this launch before the bias begins, and the part of the bias that its columns take.
     let tail = g.tail.saturating_sub(n0).min(n);
     let skipped = n0.saturating_sub(g.tail);
-    let bias = bias.filter(|_| tail < n).map(|b| b.slice(b.shape.len() - 1, skipped..skipped + n - tail));
-    let act = if last { g.act as u32 } else { 0 };
-    let mut fields = vec![("m", m), ("n", n), ("k", k), ("mg", m.div_ceil(LANES)), ("ng", n.div_ceil(LANES)), ("k_all", k_all)];
-    fields.extend([("n1", n1), ("n_tiles", n_tiles)]);
-    fields.extend([("as0", sa[0]), ("as1", sa[1]), ("as2", sa[2]), ("bs0", sb[0]), ("bs1", sb[1]), ("bs2", sb[2])]);
-    fields.extend([("cs0", sc[0]), ("cs1", sc[1]), ("cs2", sc[2]), ("es0", se[0]), ("es1", se[1]), ("es2", se[2])]);
-    fields.extend([("bias", usize::from(bias.is_some())), ("act", act as usize), ("tail", tail / LANES), ("extra", kind as usize)]);
-    let fields: Vec<_> = fields.into_iter().map(|(name, v)| (name, v.into())).collect();
-    let source = match r.traits.family {
-        Family::Subgroup => shader!("basic/gemm/subgroup"),
-        Family::Tiled => shader!("basic/gemm"),
-        Family::Cooperative if r.traits.cooperative == 16 => shader!("basic/gemm/cooperative16"),
-        Family::Cooperative => shader!("basic/gemm/cooperative8"),
-    };
-    let batch = |v: &View| (v.shape[0] > 1).then_some(cut(2, 0, 1));
+    let bias = g.bias.filter(|_| last && tail < n).map(|b| b.slice(b.shape.len() - 1, skipped..skipped + n - tail));
     let part = (o.block > 0).then_some(cut(2, 2, o.block));
-    let rows = |v: &View, along: Option<Cut>| -> Vec<Cut> { batch(v).into_iter().chain(along).collect() };
     let by_m = Some(cut(0, 2, tile));
     let by_n = (n1 == 1).then_some(cut(1, 2, tile_n));
     // What is not used is still bound, to memory that is there.
-    let spare = (o.b.clone(), rows(&o.b, part.or(by_n.filter(|_| g.tb))));
+    let spare = (o.b.clone(), cuts(&o.b, part.or(by_n.filter(|_| g.tb))));
+    let uniform = uniform(g, o, n0, last, bias.as_ref(), tile_n);
     let (bias_view, bias_cuts) = bias.map_or(spare.clone(), |b| (b, Vec::new()));
-    let (extra_view, extra_cuts) = extra.map_or(spare.clone(), |e| (e.clone(), rows(e, by_m)));
-    let launch = Launch::new(source, "gemm", UniformData::of(&fields), [m.div_ceil(tile), n_tiles * n1, b0])
+    let extra = o.extra.as_ref().filter(|_| last);
+    let (extra_view, extra_cuts) = extra.map_or(spare.clone(), |e| (e.clone(), cuts(e, by_m)));
+    let mut launch = Launch::new(source(g, &r.traits), "gemm", uniform, [m.div_ceil(tile), n.div_ceil(tile_n) * n1, b0])
         .constant("TA", f64::from(u8::from(g.ta)))
         .constant("TB", f64::from(u8::from(g.tb)))
         .constant("CHAIN", f64::from(u8::from(chain)))
         .constant("SUMS", f64::from(u8::from(o.sums.is_some())))
-        .read("a", &o.a, &rows(&o.a, part.or(by_m.filter(|_| !g.ta))))
+        .read("a", &o.a, &cuts(&o.a, part.or(by_m.filter(|_| !g.ta))))
         .read("b", &spare.0, &spare.1)
         .read("bias", &bias_view, &bias_cuts)
-        .write("c", &o.c, &rows(&o.c, by_m))
-        .flops(2.0 * (n1 * m * n) as f64 * if o.block > 0 { k_all } else { b0 * k } as f64);
-    let launch = match r.traits.family {
-        Family::Cooperative => {
-            let split = f64::from(u8::from(g.act == Act::Relu));
-            launch.constant("LANES", f64::from(4 * r.traits.subgroup)).constant("SPLIT", split)
+        .write("c", &o.c, &cuts(&o.c, by_m))
+        .flops(2.0 * (n1 * m * n) as f64 * if o.block > 0 { k } else { b0 * k } as f64);
+    if let Some(norm) = &o.norm {
+        let stats_cuts = cuts(&norm.stats, part.or(by_m.filter(|_| !g.ta)));
+        launch = if by_tile { launch.write("stats", &norm.stats, &stats_cuts) } else { launch.read("stats", &norm.stats, &stats_cuts) };
+        launch = launch.read("scale", &norm.scale, &[]).read("offset", &norm.offset, &[]);
+        if r.traits.family == Family::Tiled {
+            launch = launch.constant("OWN", f64::from(u8::from(by_tile)));
         }
-        _ => launch,
-    };
+    }
+    if let Extra::Dropout(_, dropped) = g.extra {
+        launch = launch.read("seed", dropped.seed, &[]);
+    }
+    if r.traits.family == Family::Cooperative {
+        let split = f64::from(u8::from(g.act == Act::Relu));
+        launch = launch.constant("LANES", f64::from(4 * r.traits.subgroup)).constant("SPLIT", split);
+    }
     r.launch(match &o.sums {
-        Some(sums) => launch.write("extra", sums, &rows(sums, None)),
+        Some(sums) => launch.write("extra", sums, &cuts(sums, None)),
         None => launch.read("extra", &extra_view, &extra_cuts),
     });
 }

@@ -76,42 +76,8 @@ impl Op for LayerNorm {
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
-        let (x, dy, stats) = (b.x[0].as_rows(), b.dy0().as_rows(), &b.y[1]);
-        let n = x.n_rows();
-        if let Some(dx) = &b.dx[0] {
-            let (source, per_group) = by_rows(r);
-            let by_row = [cut(0, 0, per_group)];
-            r.launch(
-                Launch::new(source, "backward", self.uniform(n, &x), [n.div_ceil(per_group), 1, 1])
-                    .constant("ADD", f64::from(u8::from(b.adds(0))))
-                    .read("x", &x, &by_row)
-                    .read("scale", &b.x[1], &[])
-                    .read("stats", stats, &by_row)
-                    .read("dy", &dy, &by_row)
-                    .write("dx", &dx.as_rows(), &by_row)
-                    .flops(14.0 * x.len() as f64),
-            );
-        }
-        if b.dx[1].is_none() && b.dx[2].is_none() {
-            return;
-        }
-        let blocks = n.div_ceil(BLOCK);
-        let place = b.dx[1..].iter().flatten().next().expect("one of them is wanted");
-        let part = r.temp_parts(&[blocks, 2, x.width()], place);
-        let by_block = [cut(0, 0, BLOCK)];
-        r.launch(
-            Launch::new(source(), "backward_part", self.uniform(n, &x), [blocks, x.groups().div_ceil(64), 1])
-                .read("x", &x, &by_block)
-                .read("stats", stats, &by_block)
-                .read("dy", &dy, &by_block)
-                .write("part", &part, &[cut(0, 0, 1)])
-                .flops(5.0 * x.len() as f64),
-        );
-        for (i, dx) in b.dx[1..].iter().enumerate() {
-            let Some(dx) = dx else { continue };
-            let to = View { shape: vec![1, x.width()], strides: vec![x.groups() * LANES, 1], ..dx.clone() };
-            r.sum_later(Late { parts: part.slice(1, i..i + 1), to, add: b.adds(i + 1) });
-        }
+        let to = [0, 1, 2].map(|i| b.dx[i].as_ref().map(|v| (v, b.adds(i))));
+        gradients(r, [&b.x[0], &b.x[1], &b.y[1]], b.dy0(), to);
     }
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {
@@ -125,5 +91,44 @@ impl Op for LayerNorm {
             stats.extend([mean, rstd]);
         }
         vec![y, Array::new(&[stats.len() / 2, 2], stats)]
+    }
+}
+
+/// Records the gradients of x, scale and offset, each written or added to what is there where it is wanted, from those of the result.
+pub(super) fn gradients(r: &mut Recorder, [x, scale, stats]: [&View; 3], dy: &View, to: [Option<(&View, bool)>; 3]) {
+    let (x, dy) = (x.as_rows(), dy.as_rows());
+    let n = x.n_rows();
+    // Statistics are there: epsilon is in them.
+    let uniform = || LayerNorm { eps: 0.0 }.uniform(n, &x);
+    if let Some((dx, add)) = to[0] {
+        let (source, per_group) = by_rows(r);
+        let by_row = [cut(0, 0, per_group)];
+        r.launch(
+            Launch::new(source, "backward", uniform(), [n.div_ceil(per_group), 1, 1])
+                .constant("ADD", f64::from(u8::from(add)))
+                .read("x", &x, &by_row)
+                .read("scale", scale, &[])
+                .read("stats", stats, &by_row)
+                .read("dy", &dy, &by_row)
+                .write("dx", &dx.as_rows(), &by_row)
+                .flops(14.0 * x.len() as f64),
+        );
+    }
+    let Some((place, _)) = to[1].or(to[2]) else { return };
+    let blocks = n.div_ceil(BLOCK);
+    let part = r.temp_parts(&[blocks, 2, x.width()], place);
+    let by_block = [cut(0, 0, BLOCK)];
+    r.launch(
+        Launch::new(source(), "backward_part", uniform(), [blocks, x.groups().div_ceil(64), 1])
+            .read("x", &x, &by_block)
+            .read("stats", stats, &by_block)
+            .read("dy", &dy, &by_block)
+            .write("part", &part, &[cut(0, 0, 1)])
+            .flops(5.0 * x.len() as f64),
+    );
+    for (i, to) in to[1..].iter().enumerate() {
+        let Some((dx, add)) = *to else { continue };
+        let to = View { shape: vec![1, x.width()], strides: vec![x.groups() * LANES, 1], ..dx.clone() };
+        r.sum_later(Late { parts: part.slice(1, i..i + 1), to, add });
     }
 }

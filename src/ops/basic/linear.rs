@@ -1,21 +1,18 @@
-//! `y = act(x w + b)` over the innermost axis, with weight gradients by deterministic split-K.
+//! `y = act(x w + b)` over the innermost axis, with what may come before the product and after it: a layer norm of `x`; dropout and a residual.
+//!
+//! The backward pass is in `linear_backward`.
 
-use std::ops::Range;
+use std::any::Any;
+use std::rc::Rc;
 
-use crate::gpu::recorder::{Late, Launch, cut};
-use crate::gpu::shader::UniformData;
-use crate::gpu::view::{LANES, contiguous_strides, padded};
+use crate::gpu::view::{LANES, padded};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::axes::as_groups;
-use crate::ops::basic::copy::{accumulate, copy};
-use crate::ops::basic::gemm::{self, Gemm};
-use crate::tensor::DType;
-
-/// Least rows that one partial weight gradient covers, and most elements that all of them together may take: functions of the shapes
-/// alone, so that neither windows nor devices change a bit.
-const BLOCK: usize = 512;
-const PARTS: usize = 4 << 20;
+use crate::ops::basic::binary::Binary;
+use crate::ops::basic::copy::copy;
+use crate::ops::basic::dropout::Dropout;
+use crate::ops::basic::gemm::{self, Dropped, Extra, Gemm, Norm};
+use crate::ops::basic::layer_norm::LayerNorm;
 
 /// What follows the sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,31 +25,86 @@ pub enum Act {
     Sigmoid,
 }
 
-/// `x [.., c_in], w [c_in, c_out]` and, where there is a bias, `b [c_out - tail]`, to `y [.., c_out]`. `x` may be any strided view.
+/// What is done to the result.
+#[derive(Debug, Clone, Copy)]
+pub enum After {
+    /// Nothing.
+    Nothing,
+    /// A residual is added.
+    Residual,
+    /// It is dropped out and added to a residual.
+    Dropout(Dropout),
+}
+
+/// `x [.., c_in]`, with a norm `scale, offset [c_in]`, then `w [c_in, c_out]`, with a bias `b [c_out - tail]`, with a residual that of y's
+/// shape, and with dropout its seed, to `y [.., c_out]`; and of a norm the statistics `[rows, 2]`, always f32. `x` may be any strided view
+/// where nothing comes before or after the product.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear {
-    /// Whether there is a third input.
+    /// Whether there is a bias.
     pub bias: bool,
     /// The activation.
     pub act: Act,
     /// The first column that bias and activation hold for, a multiple of four: several maps of one source are the columns of one product.
     pub tail: usize,
+    /// `x` stands for its layer norm with this epsilon.
+    pub norm: Option<f32>,
+    /// What is done to the result.
+    pub after: After,
+    /// `x [a, b, c_in]` gives `y [b, a, c_out]`.
+    pub turned: bool,
+}
+
+/// Places of the inputs.
+pub(super) struct Places {
+    pub w: usize,
+    pub bias: Option<usize>,
+    pub residual: Option<usize>,
+    pub seed: Option<usize>,
+    pub all: usize,
 }
 
 impl Linear {
     /// A map with a bias and an activation.
     pub fn biased(act: Act) -> Self {
-        Self { bias: true, act, tail: 0 }
+        Self { bias: true, act, tail: 0, norm: None, after: After::Nothing, turned: false }
     }
 
     /// A map without a bias.
     pub fn plain(act: Act) -> Self {
-        Self { bias: false, act, tail: 0 }
+        Self { bias: false, ..Self::biased(act) }
+    }
+
+    pub(super) fn places(&self) -> Places {
+        let w = if self.norm.is_some() { 3 } else { 1 };
+        let mut next = w + 1;
+        let mut take = |there: bool| {
+            next += usize::from(there);
+            there.then(|| next - 1)
+        };
+        let bias = take(self.bias);
+        let residual = take(!matches!(self.after, After::Nothing));
+        let seed = take(matches!(self.after, After::Dropout(_)));
+        Places { w, bias, residual, seed, all: next }
+    }
+
+    /// A view of y, or of what has its shape, with the axes in the order of x's.
+    pub(super) fn as_x(&self, v: &View) -> View {
+        if self.turned { v.permute(&[1, 0, 2]) } else { v.clone() }
+    }
+
+    /// The shape of y for one of x.
+    fn out(&self, x: &[usize], c_out: usize) -> Vec<usize> {
+        match (self.turned, x) {
+            (true, [a, b, _]) => vec![*b, *a, c_out],
+            (true, _) => panic!("linear of {x:?}: only three axes are turned"),
+            _ => [&x[..x.len() - 1], &[c_out]].concat(),
+        }
     }
 }
 
 /// Views of the same outer axes with neighbouring axes joined where all of them allow it; `None` when more than three axes are left.
-fn joined<const N: usize>(views: [&View; N]) -> Option<[View; N]> {
+pub(super) fn joined<const N: usize>(views: [&View; N]) -> Option<[View; N]> {
     let shape = &views[0].shape[..views[0].shape.len() - 1];
     let mut axes: Vec<(usize, [usize; N])> = Vec::new();
     for (axis, &n) in shape.iter().enumerate().filter(|(_, n)| **n != 1) {
@@ -74,94 +126,17 @@ fn joined<const N: usize>(views: [&View; N]) -> Option<[View; N]> {
 }
 
 /// The view as a matrix of rows, if its strides allow it.
-fn rows(v: &View) -> Option<View> {
+pub(super) fn rows(v: &View) -> Option<View> {
     joined([v]).map(|[v]| v).filter(|v| v.shape.len() == 2)
 }
 
 /// The view as a matrix of rows, copied where its strides do not allow it.
-fn matrix(r: &mut Recorder, v: &View) -> View {
+pub(super) fn matrix(r: &mut Recorder, v: &View) -> View {
     rows(v).unwrap_or_else(|| {
         let held = r.temp(&v.shape, v.dtype);
         copy(r, &held, v);
         held.as_rows()
     })
-}
-
-/// Partial gradients of weights and bias, or the gradients themselves where one part holds all rows.
-struct Parts<'a> {
-    block: usize,
-    /// `[parts, c_in, c_out]`.
-    w: View,
-    /// `[parts, c_out]`.
-    b: Option<View>,
-    /// The first column that has a bias.
-    tail: usize,
-    /// Where they go, and whether they are added to what is there.
-    to: [Option<(&'a View, bool)>; 2],
-}
-
-impl<'a> Parts<'a> {
-    fn new(r: &mut Recorder, m: usize, b: &'a Backward, tail: usize) -> Option<Self> {
-        let w = &b.x[1];
-        let to = [1, 2].map(|i| b.dx.get(i).and_then(Option::as_ref).map(|v| (v, b.adds(i))));
-        to.iter().any(Option::is_some).then_some(())?;
-        let most = (PARTS / (w.n_rows() * padded(w.width()))).max(1);
-        let block = BLOCK * m.div_ceil(BLOCK).div_ceil(most);
-        let parts = m.div_ceil(block);
-        let mut held = |to: Option<(&View, bool)>, shape: &[usize]| match to {
-            Some((v, false)) if parts == 1 && v.dtype == DType::F32 && v.width() == shape[2] => v.reshape(shape),
-            Some((v, _)) => r.temp_parts(shape, v),
-            None => r.temp(shape, DType::F32),
-        };
-        let (k, n) = (w.shape[0], w.shape[1]);
-        Some(Self { block, w: held(to[0], &[parts, k, n]), b: to[1].map(|_| held(to[1], &[parts, 1, n])), tail, to })
-    }
-
-    /// The parts of some rows, which begin at a block.
-    fn add(&self, r: &mut Recorder, x: &View, da: &View, at: &Range<usize>) {
-        let some = at.start / self.block..at.end.div_ceil(self.block);
-        let (c, b) = (self.w.slice(0, some.clone()), self.b.as_ref().map(|b| b.slice(0, some).as_rows()));
-        gemm::record(r, &Gemm { block: self.block, sums: b.as_ref(), ..Gemm::new(x, true, da, false, &c) });
-    }
-
-    /// The sums of all parts, in order.
-    fn finish(self, r: &mut Recorder) {
-        let b = self.b.map(|b| b.slice(2, self.tail..b.width()));
-        for (parts, to) in [Some(self.w), b].into_iter().zip(self.to) {
-            if let (Some(parts), Some((to, add))) = (parts, to)
-                && parts.root != to.root
-            {
-                r.sum_later(Late { to: to.reshape(&parts.shape[1..]), parts, add });
-            }
-        }
-    }
-}
-
-impl Linear {
-    /// `da = dy act'` for contiguous rows.
-    fn through(&self, r: &mut Recorder, y: &View, dy: &View, da: &View) {
-        let row = dy.groups();
-        let [y, dy, da] = [y, dy, da].map(as_groups);
-        let n = dy.shape[0];
-        let fields = [("n", n.into()), ("act", (self.act as u32).into()), ("row", row.into()), ("tail", (self.tail / LANES).into())];
-        let uniform = UniformData::of(&fields);
-        let launch = Launch::new(shader!("basic/linear"), "through", uniform, [n.div_ceil(64), 1, 1]);
-        let by_group = [cut(0, 0, 64)];
-        let launch = launch.read("y", &y, &by_group).read("dy", &dy, &by_group).write("da", &da, &by_group);
-        r.launch(launch.flops(3.0 * (n * LANES) as f64));
-    }
-}
-
-/// `dx = da w^T` for any strided `dx`, or `dx += da w^T`.
-fn input_gradient(r: &mut Recorder, da: &View, w: &View, dx: &View, add: bool) {
-    match joined([da, dx]) {
-        Some([da, dx]) => gemm::record(r, &Gemm { accumulate: add, ..Gemm::new(&da, false, w, true, &dx) }),
-        None => {
-            let held = r.temp(&dx.shape, dx.dtype);
-            input_gradient(r, da, w, &held, false);
-            if add { accumulate(r, dx, &held) } else { copy(r, dx, &held) }
-        }
-    }
 }
 
 impl Op for Linear {
@@ -170,87 +145,103 @@ impl Op for Linear {
     }
 
     fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
-        let (last, outer) = x[0].split_last().expect("an axis");
-        let fits =
-            x.len() == 2 + usize::from(self.bias) && x[1].len() == 2 && x[1][0] == *last && (!self.bias || x[2] == [x[1][1] - self.tail]);
-        assert!(fits && self.tail.is_multiple_of(LANES), "linear of {x:?}, tail {}: w is [c_in, c_out], b [c_out - tail]", self.tail);
-        vec![Spec::of(&[outer, &[x[1][1]]].concat())]
+        let at = self.places();
+        let (c_in, c_out) = (*x[0].last().expect("an axis"), x.get(at.w).and_then(|w| w.get(1)).copied().unwrap_or(0));
+        let fits = x.len() == at.all && x[at.w] == [c_in, c_out] && at.bias.is_none_or(|i| x[i] == [c_out - self.tail]);
+        assert!(fits && self.tail.is_multiple_of(LANES), "linear of {x:?}, {self:?}: w is [c_in, c_out], b [c_out - tail]");
+        let y = self.out(x[0], c_out);
+        let around = at.residual.is_none_or(|i| x[i] == y) && (self.norm.is_none() || x[1] == [c_in] && x[2] == [c_in]);
+        assert!(around, "linear of {x:?}, {self:?}: scale and offset are [c_in], a residual {y:?}");
+        let mut all = vec![Spec::of(&y)];
+        all.extend(self.norm.map(|_| Spec::f32(&[y.iter().product::<usize>() / c_out, 2])));
+        all
     }
 
     fn strided(&self, i: usize) -> bool {
-        i == 0
+        i == 0 && self.norm.is_none() && !self.turned
+    }
+
+    fn differentiable(&self, i: usize) -> bool {
+        self.places().seed != Some(i)
     }
 
     fn adds(&self, _i: usize) -> bool {
         true
     }
 
+    fn passes(&self, i: usize) -> bool {
+        self.places().residual == Some(i)
+    }
+
     fn needs(&self) -> Needs {
-        Needs { x: 0b011, y: u32::from(self.act != Act::None) }
+        let at = self.places();
+        let norm = self.norm.map_or(0, |_| 0b110);
+        Needs {
+            x: 1 | norm | 1 << at.w | at.seed.map_or(0, |i| 1 << i),
+            y: u32::from(self.act != Act::None) | self.norm.map_or(0, |_| 0b10),
+        }
+    }
+
+    /// After a layer norm, which is then made with the product.
+    fn following(&self, before: &dyn Op, turned: bool) -> Option<Rc<dyn Op>> {
+        let norm: &LayerNorm = (before as &dyn Any).downcast_ref()?;
+        let alone = self.norm.is_none() && !self.turned && (!turned || self.act == Act::None);
+        alone.then(|| Rc::new(Self { norm: Some(norm.eps), turned, ..*self }) as Rc<dyn Op>)
+    }
+
+    /// With the residual that is added to it, or the dropout before that.
+    fn then(&self, next: &dyn Op, i: usize, turned: bool) -> Option<Rc<dyn Op>> {
+        let next = next as &dyn Any;
+        let after = match (next.downcast_ref::<Binary>(), next.downcast_ref::<Dropout>()) {
+            (Some(Binary { mul: false }), _) => After::Residual,
+            // No product has both: there are not as many bindings.
+            (_, Some(dropout)) if dropout.residual && i == 1 && self.norm.is_none() => After::Dropout(*dropout),
+            _ => return None,
+        };
+        let plain = self.act == Act::None && matches!(self.after, After::Nothing) && !(self.turned && turned);
+        plain.then(|| Rc::new(Self { after, turned: self.turned || turned, ..*self }) as Rc<dyn Op>)
     }
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
-        let [rows, out] = joined([&x[0], &y[0]]).unwrap_or_else(|| [matrix(r, &x[0]), y[0].as_rows()]);
-        let bias = self.bias.then(|| &x[2]);
-        gemm::record(r, &Gemm { bias, act: self.act, tail: self.tail, ..Gemm::new(&rows, false, &x[1], false, &out) });
+        let at = self.places();
+        if !gemm::joins(&r.traits) && (self.norm.is_some() || matches!(self.after, After::Dropout(_))) {
+            return self.apart(r, x, y);
+        }
+        let turned = self.as_x(&y[0]);
+        let [rows, out] = joined([&x[0], &turned]).unwrap_or_else(|| [matrix(r, &x[0]), y[0].as_rows()]);
+        let residual = at.residual.map(|i| View { root: x[i].root, offset: x[i].offset, dtype: x[i].dtype, ..out.clone() });
+        let extra = match (&self.after, &residual) {
+            (After::Residual, Some(residual)) => Extra::Residual(residual),
+            (After::Dropout(op), Some(residual)) => {
+                let seed = &x[at.seed.expect("a dropout has a seed")];
+                Extra::Dropout(residual, Dropped { op, seed, n_j: y[0].shape[y[0].shape.len() - 2] })
+            }
+            _ => Extra::None,
+        };
+        let stats = self.norm.map(|_| stats(&y[1], &rows));
+        let norm = self.norm.zip(stats.as_ref()).map(|(eps, stats)| Norm { stats, scale: &x[1], offset: &x[2], eps, own: true });
+        let bias = at.bias.map(|i| &x[i]);
+        gemm::record(r, &Gemm { bias, act: self.act, tail: self.tail, extra, norm, ..Gemm::new(&rows, false, &x[at.w], false, &out) });
     }
 
-    // With da = dy act':  dx[m, k] = sum_n da[m, n] w[k, n],  dw[k, n] = sum_m x[m, k] da[m, n],  db[n] = sum_m da[m, n].
     fn backward(&self, r: &mut Recorder, b: &Backward) {
-        let (w, dy) = (&b.x[1], b.dy0());
-        let m = dy.n_rows();
-        let parts = Parts::new(r, m, b, self.tail).map(|parts| (matrix(r, &b.x[0]), parts));
-        // Through the activation in place, where the gradient's memory is free for it and rounds as a workspace would.
-        let in_place = b.own && dy.dtype == DType::F32;
-        if self.act == Act::None || in_place {
-            if self.act != Act::None {
-                self.through(r, &b.y[0].as_rows(), &dy.as_rows(), &dy.as_rows());
-            }
-            if let Some(dx) = &b.dx[0] {
-                input_gradient(r, dy, w, dx, b.adds(0));
-            }
-            if let Some((x, parts)) = &parts {
-                parts.add(r, x, &dy.as_rows(), &(0..m));
-            }
-        } else {
-            let (y, dy) = (b.y[0].as_rows(), dy.as_rows());
-            let block = parts.as_ref().map_or(BLOCK, |(_, p)| p.block);
-            let step = r.chunk_rows(m, dy.groups() * LANES * DType::F32.size(), block).min(m);
-            let da = r.temp(&[step, dy.width()], DType::F32);
-            // A gradient whose rows do not lie at one distance is made as they do, and copied.
-            let direct = b.dx[0].as_ref().and_then(rows);
-            let add = b.adds(0) && direct.is_some();
-            let held = b.dx[0].as_ref().map(|dx| direct.unwrap_or_else(|| r.temp(&[m, dx.width()], dx.dtype)));
-            for from in (0..m).step_by(step) {
-                let at = from..(from + step).min(m);
-                let [y, dy, da] = [(&y, at.clone()), (&dy, at.clone()), (&da, 0..at.len())].map(|(v, at)| v.slice(0, at));
-                self.through(r, &y, &dy, &da);
-                if let Some(dx) = &held {
-                    input_gradient(r, &da, w, &dx.slice(0, at.clone()), add);
-                }
-                if let Some((x, parts)) = &parts {
-                    parts.add(r, &x.slice(0, at.clone()), &da, &at);
-                }
-            }
-            if let (Some(dx), Some(held)) = (&b.dx[0], &held)
-                && dx.root != held.root
-            {
-                let made = View { shape: dx.shape.clone(), strides: contiguous_strides(&dx.shape), ..held.clone() };
-                if b.adds(0) { accumulate(r, dx, &made) } else { copy(r, dx, &made) }
-            }
-        }
-        if let Some((_, parts)) = parts {
-            parts.finish(r);
-        }
+        self.reverse(r, b);
     }
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {
-        let (k, n) = (x[1].shape[0], x[1].shape[1]);
+        let at = self.places();
+        let (mut outputs, mut rows) = (Vec::new(), x[0].clone());
+        if let Some(eps) = self.norm {
+            let [normed, stats]: [Array; 2] = LayerNorm { eps }.reference(&x[..3]).try_into().expect("two outputs");
+            rows = normed;
+            outputs.push(stats);
+        }
+        let (w, k, n) = (&x[at.w].data, x[at.w].shape[0], x[at.w].shape[1]);
         let mut y = Vec::new();
-        for row in x[0].data.chunks(k) {
+        for row in rows.data.chunks(k) {
             for j in 0..n {
-                let product = (0..k).map(|i| row[i] * x[1].data[i * n + j]).sum::<f64>();
-                let sum = product + if self.bias && j >= self.tail { x[2].data[j - self.tail] } else { 0.0 };
+                let product = (0..k).map(|i| row[i] * w[i * n + j]).sum::<f64>();
+                let sum = product + at.bias.filter(|_| j >= self.tail).map_or(0.0, |i| x[i].data[j - self.tail]);
                 y.push(match self.act {
                     _ if j < self.tail => sum,
                     Act::None => sum,
@@ -259,7 +250,48 @@ impl Op for Linear {
                 });
             }
         }
-        let shape = [&x[0].shape[..x[0].shape.len() - 1], &[n]].concat();
-        vec![Array::new(&shape, y)]
+        if self.turned {
+            let (a, b) = (x[0].shape[0], x[0].shape[1]);
+            y = (0..y.len()).map(|at| y[(at / n % a * b + at / n / a) * n + at % n]).collect();
+        }
+        let y = Array::new(&self.out(&x[0].shape, n), y);
+        let y = match (&self.after, at.residual, at.seed) {
+            (After::Dropout(op), Some(i), Some(seed)) => op.reference(&[x[i].clone(), y, x[seed].clone()]).remove(0),
+            (_, Some(i), _) => Array::new(&y.shape, y.data.iter().zip(&x[i].data).map(|(a, b)| a + b).collect()),
+            _ => y,
+        };
+        outputs.insert(0, y);
+        outputs
+    }
+}
+
+/// Statistics `[rows, 2]` with the outer axes of a view of the rows.
+pub(super) fn stats(stats: &View, rows: &View) -> View {
+    let outer = &rows.shape[..rows.shape.len() - 1];
+    stats.reshape(&[outer, &[2]].concat())
+}
+
+impl Linear {
+    /// The forward pass where products take no norm and drop nothing out: one after the other.
+    fn apart(&self, r: &mut Recorder, x: &[View], y: &[View]) {
+        let at = self.places();
+        let mut rest: Vec<View> = x[at.w..at.bias.map_or(at.w, |i| i) + 1].to_vec();
+        rest.insert(0, x[0].clone());
+        if let Some(eps) = self.norm {
+            rest[0] = r.temp(&x[0].shape, x[0].dtype);
+            LayerNorm { eps }.forward(r, &x[..3], &[rest[0].clone(), y[1].clone()]);
+        }
+        let plain = Self { norm: None, after: After::Nothing, ..*self };
+        match (&self.after, at.residual) {
+            (After::Dropout(op), Some(i)) => {
+                let sum = r.temp(&y[0].shape, y[0].dtype);
+                plain.forward(r, &rest, std::slice::from_ref(&sum));
+                op.forward(r, &[x[i].clone(), sum, x[at.seed.expect("a dropout has a seed")].clone()], &y[..1]);
+            }
+            (_, residual) => {
+                rest.extend(residual.map(|i| x[i].clone()));
+                Self { norm: None, ..*self }.forward(r, &rest, &y[..1]);
+            }
+        }
     }
 }

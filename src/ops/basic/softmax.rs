@@ -30,10 +30,6 @@ impl Op for Softmax {
         Needs { x: 0, y: 1 }
     }
 
-    fn in_place(&self) -> Option<usize> {
-        Some(0)
-    }
-
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let (x, y) = (x[0].as_rows(), y[0].as_rows());
         let by_row = [cut(0, 0, 64)];

@@ -95,10 +95,6 @@ impl Op for Unary {
         }
     }
 
-    fn in_place(&self) -> Option<usize> {
-        (self.from() != From::X).then_some(0)
-    }
-
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let (from, to) = (as_groups(&x[0]), as_groups(&y[0]));
         let by_group = [cut(0, 0, 64)];

@@ -6,7 +6,7 @@ use anyfold::ops::basic::copy::Copy;
 use anyfold::ops::basic::dropout::{Dropout, Share};
 use anyfold::ops::basic::embedding::Embedding;
 use anyfold::ops::basic::layer_norm::LayerNorm;
-use anyfold::ops::basic::linear::{Act, Linear};
+use anyfold::ops::basic::linear::{Act, After, Linear};
 use anyfold::ops::basic::one_hot::OneHot;
 use anyfold::ops::basic::softmax::Softmax;
 use anyfold::ops::basic::sum::Sum;
@@ -20,7 +20,12 @@ pub(super) fn cases() -> Vec<Case> {
     const DROPPED: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Below(99)];
     let dropout = |share, residual| Dropout { rate: 0.25, share, key: 0x1234_5678_9abc_def1, residual };
     let embedding = |bias, relative| Embedding { bias, relative };
-    let linear = |bias, act| Linear { bias, act, tail: 0 };
+    let linear = |bias, act| Linear { bias, ..Linear::biased(act) };
+    const AFTER: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Signed, Draw::Signed, Draw::Below(99)];
+    const TURNED: &[&[usize]] = &[&[7, 9, 20], &[20, 6], &[6], &[9, 7, 6]];
+    const NORMED: &[&[usize]] = &[&[5, 9, 40], &[40], &[40], &[40, 6], &[5, 9, 6]];
+    let normed = |op: Linear| Linear { norm: Some(1e-5), ..op };
+    let dropped = |share, turned| Linear { after: After::Dropout(dropout(share, true)), turned, ..linear(true, Act::None) };
     vec![
         case("copy 1", Copy, &[&[7]]),
         case("copy 4", Copy, &[&[2, 3, 5, 33]]),
@@ -93,5 +98,19 @@ pub(super) fn cases() -> Vec<Case> {
         case("linear tail", Linear { tail: 8, ..linear(true, Act::None) }, &[&[1100, 12], &[12, 22], &[14]]),
         case("linear tail sigmoid", Linear { tail: 4, ..linear(true, Act::Sigmoid) }, &[&[53, 6], &[6, 9], &[5]]),
         case("linear sigmoid", linear(true, Act::Sigmoid), &[&[530, 6], &[6, 9], &[9]]),
+        // A norm before the product, and what follows it.
+        case("linear norm", normed(linear(true, Act::None)), &[&[37, 22], &[22], &[22], &[22, 70], &[70]]),
+        case("linear norm relu", normed(linear(true, Act::Relu)), &[&[1100, 20], &[20], &[20], &[20, 9], &[9]]),
+        case("linear norm tail", Linear { tail: 8, ..normed(linear(true, Act::None)) }, &[&[3, 30, 12], &[12], &[12], &[12, 22], &[14]]),
+        case("linear norm turned", Linear { turned: true, ..normed(linear(false, Act::None)) }, &[&[7, 70, 20], &[20], &[20], &[20, 6]]),
+        case("linear residual", Linear { after: After::Residual, ..linear(true, Act::None) }, &[&[37, 20], &[20, 70], &[70], &[37, 70]]),
+        case("linear residual turned", Linear { after: After::Residual, turned: true, ..linear(true, Act::None) }, TURNED),
+        case("linear norm residual", Linear { after: After::Residual, ..normed(linear(false, Act::None)) }, NORMED),
+        case("linear dropout", dropped(Share::Nothing, false), &[&[6, 9, 12], &[12, 21], &[21], &[6, 9, 21], &[5]]).drawn(AFTER),
+        case("linear dropout row", dropped(Share::Rows, false), &[&[6, 70, 12], &[12, 21], &[21], &[6, 70, 21], &[5]]).drawn(AFTER),
+        case("linear dropout column", dropped(Share::Columns, false), &[&[6, 9, 12], &[12, 73], &[73], &[6, 9, 73], &[5]]).drawn(AFTER),
+        case("linear dropout plain", dropped(Share::Rows, false), &[&[53, 12], &[12, 21], &[21], &[53, 21], &[5]]).drawn(AFTER),
+        case("linear dropout turned", dropped(Share::Columns, true), &[&[6, 9, 12], &[12, 21], &[21], &[9, 6, 21], &[5]]).drawn(AFTER),
+        case("linear dropout row turned", dropped(Share::Rows, true), &[&[6, 70, 12], &[12, 21], &[21], &[70, 6, 21], &[5]]).drawn(AFTER),
     ]
 }

@@ -1,0 +1,32 @@
+// C[b, m, n] = finish(sum_k A[b, m, k] B[b, k, n]) for CPUs, with rows of A by their layer norm.
+#import bits
+#storage a
+#storage b
+#storage c
+#storage bias
+#storage extra
+#storage stats
+#storage scale
+#storage offset
+#import gemm
+#import gemm_norm
+#import gemm_finish
+#import gemm_subgroup
+
+// Statistics (mean, 1 / std, 0, 0) of A's rows, a subgroup a row; biased variance in two passes.
+@compute @workgroup_size(8)
+fn statistics(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let at = grid(wg);
+    let base = at.z * p.as0 + at.y * p.as1 + at.x * p.as2;
+    let groups = (p.k + 3u) / 4u;
+    var sum = vec4<f32>(0.0);
+    for (var q = lane; q < groups; q += 8u) { sum += a_ld4(base + q); }
+    let mean = subgroupAdd((sum.x + sum.y) + (sum.z + sum.w)) / f32(p.k);
+    var square = vec4<f32>(0.0);
+    for (var q = lane; q < groups; q += 8u) {
+        let d = (a_ld4(base + q) - mean) * lanes(q, p.k);
+        square += d * d;
+    }
+    let rstd = 1.0 / sqrt(subgroupAdd((square.x + square.y) + (square.z + square.w)) / f32(p.k) + p.eps);
+    if lane == 0u { stats_st4(stats_place(vec2<u32>(at.z, at.y), at.x), vec4<f32>(mean, rstd, 0.0, 0.0)); }
+}
