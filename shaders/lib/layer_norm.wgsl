@@ -45,6 +45,11 @@ fn scaled(base: u32, g: u32, xhat: vec4<f32>) {
     y_st4(base + g, (xhat * scale_ld4(g) + offset_ld4(g)) * lanes(g, p.width));
 }
 
+// Sums of dy * xhat and of dy over the rows that an invocation has seen, for its first 256 channels.
+#repeat i 8
+var<private> ds$i: vec4<f32>;
+var<private> db$i: vec4<f32>;
+#end
 fn give(i: u32, v: vec4<f32>) {
     if ADD { dx_st4(i, dx_ld4(i) + v); } else { dx_st4(i, v); }
 }
@@ -60,10 +65,15 @@ fn gradient(row: u32, first: u32, lane: u32) {
     var d$i = vec4<f32>(0.0);
     var h$i = vec4<f32>(0.0);
     if first + $iu * 8u < p.groups {
-        d$i = dy_ld4(base + first + $iu * 8u) * scale_ld4(first + $iu * 8u);
+        let e = dy_ld4(base + first + $iu * 8u);
+        d$i = e * scale_ld4(first + $iu * 8u);
         h$i = (x_ld4(base + first + $iu * 8u) - s.x) * s.y;
         a += d$i;
         b += d$i * h$i;
+        if row < p.rows {
+            ds$i += e * h$i;
+            db$i += e;
+        }
     }
 #end
     for (var g = first + 64u; g < p.groups; g += 8u) {

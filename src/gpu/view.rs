@@ -110,6 +110,14 @@ impl View {
         view
     }
 
+    /// The first `width` elements of the innermost axis, which takes as many groups: those beyond are zero, as padding is.
+    pub fn narrow(&self, width: usize) -> Self {
+        assert_eq!(padded(width), padded(self.width()), "{:?} has other groups than {width} columns", self.shape);
+        let mut view = self.clone();
+        *view.shape.last_mut().expect("an axis") = width;
+        view
+    }
+
     /// The axes in another order; the innermost stays where it is.
     pub fn permute(&self, order: &[usize]) -> Self {
         let last = self.shape.len() - 1;

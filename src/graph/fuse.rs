@@ -56,7 +56,8 @@ impl Inner {
         }
         let Some(op) = node.op.following(&*before.op, turned) else { return };
         let x = [&before.x[..], &node.x[1..]].concat();
-        self.join(n, op, x, &before.y[1..].to_vec());
+        let others = before.y[1..].to_vec();
+        self.join(n, op, x, &others);
     }
 
     /// Node `n` does `op`, whose outputs are its own and such as others'.
@@ -89,7 +90,8 @@ impl Inner {
             }
             let Some(op) = first.op.then(&*node.op, i, turned) else { continue };
             let x = first.x.iter().copied().chain(rest().map(|j| node.x[j])).collect();
-            self.join(n, op, x, &first.y[1..].to_vec());
+            let others = first.y[1..].to_vec();
+            self.join(n, op, x, &others);
             return;
         }
     }

@@ -90,6 +90,12 @@ impl<'g, F: Fn(Tensor<'g>) -> Tensor<'g>> Again<'g, F> {
 }
 
 impl Graph {
+    /// Whether a tensor of so many elements may be held, rather than made by each body of rows.
+    pub fn holds(&self, elements: usize) -> bool {
+        let inner = self.inner.borrow();
+        inner.room.is_none_or(|room| (elements * inner.storage.size()) as u64 <= room)
+    }
+
     /// `make(x)`, which bodies of rows read: see [`Again`].
     pub fn again<'g, F: Fn(Tensor<'g>) -> Tensor<'g>>(&'g self, x: Tensor<'g>, make: F) -> Again<'g, F> {
         let room = self.inner.borrow().room;

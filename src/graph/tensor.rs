@@ -21,6 +21,16 @@ impl<'g> Tensor<'g> {
         self.graph.inner.borrow().tensors[self.id].view.shape.clone()
     }
 
+    /// Number of elements, without padding.
+    pub fn len(&self) -> usize {
+        self.shape().iter().product()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How its elements are stored.
     pub fn dtype(&self) -> DType {
         self.graph.inner.borrow().tensors[self.id].view.dtype
@@ -39,6 +49,11 @@ impl<'g> Tensor<'g> {
     /// `n` times itself along a new first axis, without a copy: for masks and tables, which have no gradient.
     pub fn repeat(&self, n: usize) -> Tensor<'g> {
         self.derive(|v| View { shape: [&[n], v.shape.as_slice()].concat(), strides: [&[0], v.strides.as_slice()].concat(), ..v.clone() })
+    }
+
+    /// The first `width` columns of the innermost axis, which has as many groups: for one whose other columns are zero.
+    pub fn narrow(&self, width: usize) -> Tensor<'g> {
+        self.derive(|v| v.narrow(width))
     }
 
     /// The axes in another order, without a copy; the innermost stays.

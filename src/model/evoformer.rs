@@ -2,11 +2,11 @@
 
 use crate::graph::Tensor;
 use crate::model::config::BlockConfig;
-use crate::nn::attention::{Config, attention};
+use crate::nn::attention::{Bias, Config, attention};
 use crate::nn::dropout::add_dropout;
 use crate::nn::global_attention;
 use crate::nn::init::Init;
-use crate::nn::layers::{gate, layer_norm, linear, linears, transition};
+use crate::nn::layers::{Map, Maps, layer_norm, linear, transition};
 use crate::nn::outer_product_mean::outer_product_mean;
 use crate::nn::params::{Decl, Scope};
 use crate::ops::basic::dropout::Share;
@@ -33,14 +33,14 @@ pub fn msa_row_attention<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>,
     let m = layer_norm(&scope.child("query_norm"), m); // line 1  [n_seq, n_res, c_m]
     let z = layer_norm(&scope.child("feat_2d_norm"), z); // line 3  [n_res, n_res, c_z]
     let b = pair_bias(scope, z, config.heads); // line 3  [n_res, n_res, h]
-    attention(&scope.child("attention"), m, None, Some(mask), Some(b), config) // lines 2, 4-7
+    attention(scope, m, None, Some(mask), Bias::Given(b), config) // lines 2, 4-7
 }
 
 /// Algorithm 8 MSAColumnAttention: `m [n_seq, n_res, c_m]`, attention along the sequences of a column.
 pub fn msa_column_attention<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>, config: Config) -> Tensor<'g> {
     let m = layer_norm(&scope.child("query_norm"), m).permute(&[1, 0, 2]); // line 1  [n_res, n_seq, c_m]
     let mask = turned(mask); // [n_res, n_seq]
-    attention(&scope.child("attention"), m, None, Some(mask), None, config).permute(&[1, 0, 2]) // lines 2-6
+    attention(scope, m, None, Some(mask), Bias::None, config).permute(&[1, 0, 2]) // lines 2-6
 }
 
 /// Algorithm 19 MSAColumnGlobalAttention: `m [n_seq, n_res, c_m]`, every head with the same keys and values.
@@ -57,8 +57,7 @@ pub fn triangle_attention<'g>(scope: &Scope<'g>, z: Tensor<'g>, mask: Tensor<'g>
     let turn = |t: Tensor<'g>| if starting { t } else { t.permute(&[1, 0, 2]) };
     let mask = if starting { mask } else { turned(mask) };
     let z = layer_norm(&scope.child("query_norm"), z); // line 1  [n_res, n_res, c_z]
-    let b = turn(pair_bias(scope, z, config.heads)); // line 3  [n_res, n_res, h]
-    turn(attention(&scope.child("attention"), turn(z), None, Some(mask), Some(b), config)) // lines 2, 4-7
+    turn(attention(scope, turn(z), None, Some(mask), Bias::Own, config)) // lines 2-7
 }
 
 /// What the two namings of triangle multiplication's parameters differ in: one linear map for each projection and gate of each side, or
@@ -70,6 +69,11 @@ pub enum Edges {
     /// `projection` and `gate`.
     Fused,
 }
+
+/// Weights and bias of a projection and of its gate.
+const LEFT: [&str; 4] = ["left_projection//weights", "left_projection//bias", "left_gate//weights", "left_gate//bias"];
+const RIGHT: [&str; 4] = ["right_projection//weights", "right_projection//bias", "right_gate//weights", "right_gate//bias"];
+const BOTH: [&str; 4] = ["projection//weights", "projection//bias", "gate//weights", "gate//bias"];
 
 /// Algorithms 11 and 12 TriangleMultiplicationOutgoing and Incoming: `z [n_res, n_res, c_z]`, its mask, and `c` channels between.
 /// AlphaFold's code masks the projections, and for incoming edges swaps left and right relative to the paper (QUIRKS 11).
@@ -85,27 +89,37 @@ pub fn triangle_multiplication<'g>(
         Edges::Apart => ("layer_norm_input", "center_layer_norm"),
         Edges::Fused => ("left_norm_input", "center_norm"),
     };
-    let z = scope.graph.again(z, |z| layer_norm(&scope.child(norm_in), z)); // line 1
-    let side = |projection: &str, gate: &str, width: usize| {
-        scope.graph.rows(&[z.rows(), mask], |x| {
-            let both = [(projection, Init::Linear, 0.0), (gate, Init::Constant(0.0), 1.0)];
-            let (y, starts) = linears(scope, z.of(x[0]), width, &both); // [n_res, n_res, 2 width]
-            let part = |i: usize| y.slice(2, starts[i]..starts[i] + width);
-            scope.graph.apply(Gated { gate: true, mask: true }, &[part(0), part(1), x[1]])
+    // Lines 2 and 3: projections and gates of both sides, and the gate of the result, before their sigmoids.
+    let sides: &[[&str; 4]] = match edges {
+        Edges::Apart => &[LEFT, RIGHT],
+        Edges::Fused => &[BOTH],
+    };
+    let (width, out) = ([2 * c / sides.len()], [c_z]);
+    let map = |weights, bias, value, init| Map { weights, bias: Some((bias, value)), output: &width, init };
+    let pair = |[w, b, gate_w, gate_b]: [&'static str; 4]| [map(w, b, 0.0, Init::Linear), map(gate_w, gate_b, 1.0, Init::Constant(0.0))];
+    let mut each: Vec<Map> = sides.iter().copied().flat_map(pair).collect();
+    let bias = Some(("gating_linear//bias", 1.0));
+    each.push(Map { weights: "gating_linear//weights", bias, output: &out, init: Init::Constant(0.0) });
+    let maps = Maps::new(scope, z, |z| layer_norm(&scope.child(norm_in), z), &each); // line 1
+    let side = |i: usize| {
+        scope.graph.rows(&[maps.rows(), mask], |x| {
+            let y = maps.of(x[0], 2 * i..2 * i + 2); // [n_res, n_res, width] each
+            scope.graph.apply(Gated { gate: true, mask: true }, &[y[0], y[1], x[1]])
         })
     };
     let (a, b) = match edges {
-        Edges::Apart => (side("left_projection", "left_gate", c), side("right_projection", "right_gate", c)),
+        Edges::Apart => (side(0), side(1)),
         Edges::Fused => {
-            let ab = side("projection", "gate", 2 * c); // [n_res, n_res, 2 c]
+            let ab = side(0); // [n_res, n_res, 2 c]
             (ab.slice(2, 0..c), ab.slice(2, c..2 * c))
         }
     }; // line 2  [n_res, n_res, c]
     let x = scope.graph.apply(TriangleProduct { outgoing }, &[a, b]); // line 4  [n_res, n_res, c]
-    scope.graph.rows(&[x, z.rows()], |x| {
-        let (x, z) = (layer_norm(&scope.child(norm_out), x[0]), z.of(x[1]));
+    scope.graph.rows(&[x, maps.rows()], |x| {
+        let g = maps.of(x[1], each.len() - 1..each.len())[0]; // [n_res, n_res, c_z]
+        let x = layer_norm(&scope.child(norm_out), x[0]);
         let x = linear(&scope.child("output_projection"), x, c_z, Init::Constant(0.0), Act::None); // [n_res, n_res, c_z]
-        scope.graph.apply(Gated { gate: true, mask: false }, &[x, gate(&scope.child("gating_linear"), z, c_z, Act::None)]) // line 3
+        scope.graph.apply(Gated { gate: true, mask: false }, &[x, g]) // line 3
     })
 }
 

@@ -4,7 +4,7 @@ use crate::graph::Tensor;
 use crate::model::config::TemplateConfig;
 use crate::model::evoformer::template_pair_stack;
 use crate::model::features::Templates;
-use crate::nn::attention::{Config as Heads, attention};
+use crate::nn::attention::{Bias, Config as Heads, attention};
 use crate::nn::init::Init;
 use crate::nn::layers::{layer_norm, linear};
 use crate::nn::params::Scope;
@@ -53,7 +53,7 @@ pub fn template_embedding<'g>(
     let query = z.reshape(&[n * n, 1, c_z]);
     let update = graph.rows(&[&[query, key_mask], all.as_slice()].concat(), |x| {
         let t = if n_templ == 1 { x[2] } else { graph.apply(Concat { axis: 1 }, &x[2..]) }; // [n_res n_res, n_templ, c_t]
-        attention(&scope.child("attention"), x[0], Some(t), Some(x[1]), None, heads) // Algorithm 17
+        attention(scope, x[0], Some(t), Some(x[1]), Bias::None, heads) // Algorithm 17
     });
     // Without any template the average over none must not count.
     update.reshape(&[n, n, c_z]) * templates.any

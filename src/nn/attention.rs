@@ -1,10 +1,9 @@
 //! Gated attention with its projections.
-//!
-//! Queries, keys and values of one source are the columns of one matrix, so that one product makes all three.
 
 use crate::graph::Tensor;
 use crate::nn::init::Init;
-use crate::nn::params::{Decl, Scope, flat};
+use crate::nn::layers::{Map, Maps};
+use crate::nn::params::{Decl, Scope};
 use crate::ops::basic::linear::{Act, Linear};
 use crate::ops::evoformer::attention::Attention;
 
@@ -30,68 +29,71 @@ impl Config {
     }
 }
 
-/// Projects `x [.., c]` with several matrices `[c, heads, d]` side by side: each `[.., heads, d]`. With `gated` the last one is a gate's
-/// `gating_w`, which alone has a bias.
-fn heads<'g>(scope: &Scope<'g>, x: Tensor<'g>, parts: &[(&str, [usize; 2])], gated: bool) -> Vec<Tensor<'g>> {
-    let c = [*x.shape().last().expect("an axis")];
-    let init = |i: usize| if gated && i + 1 == parts.len() { Init::Constant(0.0) } else { Init::Glorot };
-    let decls: Vec<Decl> =
-        parts.iter().enumerate().map(|(i, (name, axes))| Decl { name, input: &c, output: axes, init: init(i) }).collect();
-    let (w, starts) = scope.side_by_side(&decls);
-    let y = if gated {
-        let (axes, tail) = (&parts[parts.len() - 1].1, starts[parts.len() - 1]);
-        let b = scope.param(Decl { name: "gating_b", input: &[], output: axes, init: Init::Constant(1.0) });
-        scope.graph.apply(Linear { tail, ..Linear::biased(Act::None) }, &[x, w, b])
-    } else {
-        scope.graph.apply(Linear::plain(Act::None), &[x, w])
-    }; // [.., sum of h d]
-    let last = y.shape().len() - 1;
-    parts.iter().zip(starts).map(|((_, [h, d]), at)| y.slice(last, at..at + flat(&[*h, *d])).split_last(*h, *d)).collect()
+/// A bias of the logits.
+#[derive(Debug, Clone, Copy)]
+pub enum Bias<'g> {
+    /// None.
+    None,
+    /// `[q, k, heads]`.
+    Given(Tensor<'g>),
+    /// `feat_2d_weights [c, heads]` of the module, without a constant, of the queries' own source `[q, k, c]`.
+    Own,
 }
 
-/// Algorithm 7's and 8's attention proper: `q_data [b, q, c]`, `m_data [b, k, c]` (`None` for the same as the queries), a key mask
-/// `[b, k]`, a bias `[q, k, heads]`, to `[b, q, out]`. Softmax over keys; a mask of 0 replaces a logit (QUIRKS 3).
+/// Weights of a projection, by name under the module's scope.
+const QUERY: &str = "attention//query_w";
+const KEY: &str = "attention//key_w";
+const VALUE: &str = "attention//value_w";
+const GATE: (&str, &str) = ("attention//gating_w", "attention//gating_b");
+
+/// Algorithm 7's and 8's attention proper, with the parameters of `attention` under the module's `scope`: `q_data [b, q, c]`, `m_data
+/// [b, k, c]` (`None` for the same as the queries), a key mask `[b, k]`, a bias, to `[b, q, out]`. Softmax over keys; a mask of 0 replaces a
+/// logit (QUIRKS 3).
 pub fn attention<'g>(
     scope: &Scope<'g>,
     q_data: Tensor<'g>,
     m_data: Option<Tensor<'g>>,
     mask: Option<Tensor<'g>>,
-    bias: Option<Tensor<'g>>,
+    bias: Bias<'g>,
     config: Config,
 ) -> Tensor<'g> {
-    // Every batch row attends to its own keys.
-    let rows: Vec<Tensor<'g>> = [Some(q_data), m_data, mask].into_iter().flatten().collect();
-    scope.graph.rows(&rows, |x| attend(scope, x, (m_data.is_some(), mask.is_some()), bias, config))
-}
-
-/// [`attention`] of some rows: `q_data`, then those of `m_data` and the mask that there are.
-fn attend<'g>(
-    scope: &Scope<'g>,
-    rows: &[Tensor<'g>],
-    (keys, masked): (bool, bool),
-    bias: Option<Tensor<'g>>,
-    config: Config,
-) -> Tensor<'g> {
-    let (q_data, m_data) = (rows[0], keys.then(|| rows[1]));
-    let mask = masked.then(|| rows[rows.len() - 1]);
     let Config { heads: h, d_k, d_v, gated, out } = config;
-    let [q, k, v, g] = [("query_w", [h, d_k]), ("key_w", [h, d_k]), ("value_w", [h, d_v]), ("gating_w", [h, d_v])];
-    let some = |parts: &[_]| parts[..parts.len() - usize::from(!gated)].to_vec();
-    let (qkv, gate) = match m_data {
-        None => {
-            let mut all = heads(scope, q_data, &some(&[q, k, v, g]), gated);
-            (all.drain(..3).collect::<Vec<_>>(), all.pop())
+    let (one, keys, values) = ([h], [h, d_k], [h, d_v]);
+    let plain = |weights, output, init| Map { weights, bias: None, output, init };
+    let (query, key, value) = (plain(QUERY, &keys, Init::Glorot), plain(KEY, &keys, Init::Glorot), plain(VALUE, &values, Init::Glorot));
+    let gate = gated.then_some(Map { weights: GATE.0, bias: Some((GATE.1, 1.0)), output: &values, init: Init::Constant(0.0) });
+    let own = matches!(bias, Bias::Own).then_some(plain("feat_2d_weights", &one, Init::Normal));
+    let first = usize::from(own.is_some());
+    // Queries, keys and values of one source are the columns of one matrix, so that one product makes all three.
+    let mut of_q: Vec<Map> = own.into_iter().chain([query]).collect();
+    of_q.extend(if m_data.is_none() { vec![key, value] } else { Vec::new() });
+    of_q.extend(gate);
+    let n = of_q.len();
+    let of_q = Maps::new(scope, q_data, |x| x, &of_q);
+    let of_m = m_data.map(|m_data| Maps::new(scope, m_data, |x| x, &[key, value]));
+    let bias = match bias {
+        Bias::None => None,
+        Bias::Given(bias) => Some(bias),
+        Bias::Own => Some(of_q.of(of_q.rows(), 0..1)[0].narrow(h)), // [q, k, h]
+    };
+    // Every batch row attends to its own keys.
+    let rows: Vec<Tensor<'g>> = [Some(of_q.rows()), of_m.as_ref().map(Maps::rows), mask].into_iter().flatten().collect();
+    scope.graph.rows(&rows, |x| {
+        let mut rest = x[1..].iter().copied();
+        let mut parts = of_q.of(x[0], first..n); // [b, q, h d] each
+        if let Some(of_m) = &of_m {
+            parts.splice(1..1, of_m.of(rest.next().expect("keys"), 0..2)); // [b, k, h d]
         }
-        Some(m_data) => {
-            let mut own = heads(scope, q_data, &some(&[q, g]), gated);
-            let gate = if gated { own.pop() } else { None };
-            ([own, heads(scope, m_data, &[k, v], false)].concat(), gate)
-        }
-    }; // [b, q, h, d], [b, k, h, d], [b, k, h, d_v], [b, q, h, d_v]
-    let op = Attention { mask: mask.is_some(), bias: bias.is_some(), gate: gated };
-    let inputs: Vec<Tensor<'g>> = qkv.into_iter().chain(mask).chain(bias).chain(gate).collect();
-    let o = scope.graph.apply(op, &inputs).merge_last(); // [b, q, h d_v]
-    let w = scope.param(Decl { name: "output_w", input: &[h, d_v], output: &[out], init: Init::Constant(0.0) });
-    let b = scope.param(Decl { name: "output_b", input: &[], output: &[out], init: Init::Constant(0.0) });
-    scope.graph.apply(Linear::biased(Act::None), &[o, w, b]) // [b, q, out]
+        let width = |i: usize| if i < 2 { d_k } else { d_v };
+        let mut inputs: Vec<Tensor<'g>> = parts.iter().enumerate().map(|(i, t)| t.split_last(h, width(i))).collect(); // [b, q, h, d]
+        let gate = if gated { inputs.pop() } else { None };
+        let mask = rest.next();
+        let op = Attention { mask: mask.is_some(), bias: bias.is_some(), gate: gated };
+        inputs.extend([mask, bias, gate].into_iter().flatten());
+        let o = scope.graph.apply(op, &inputs).merge_last(); // [b, q, h d_v]
+        let scope = scope.child("attention");
+        let w = scope.param(Decl { name: "output_w", input: &[h, d_v], output: &[out], init: Init::Constant(0.0) });
+        let b = scope.param(Decl { name: "output_b", input: &[], output: &[out], init: Init::Constant(0.0) });
+        scope.graph.apply(Linear::biased(Act::None), &[o, w, b]) // [b, q, out]
+    })
 }

@@ -1,6 +1,9 @@
 //! Linear maps, layer normalisation and transitions on a [`Scope`].
 
+use std::ops::Range;
+
 use crate::graph::Tensor;
+use crate::graph::rows::Again;
 use crate::nn::init::Init;
 use crate::nn::params::{Decl, Scope, flat};
 use crate::ops::basic::layer_norm::LayerNorm;
@@ -35,17 +38,82 @@ pub fn linear_axes<'g>(
     }
 }
 
-/// Several `Linear` of one source, each `x [.., in]` to `width` columns, as one product `[.., columns]`; gives also where the columns of each
-/// begin. `each` are scopes with the beginning of their weights and the value of their biases.
-pub fn linears<'g>(scope: &Scope<'g>, x: Tensor<'g>, width: usize, each: &[(&str, Init, f32)]) -> (Tensor<'g>, Vec<usize>) {
-    let (input, output) = ([*x.shape().last().expect("an axis")], [width]);
-    let named = |last: &str| each.iter().map(|(name, ..)| format!("{name}//{last}")).collect::<Vec<_>>();
-    let (weights, biases) = (named("weights"), named("bias"));
-    let w = weights.iter().zip(each).map(|(name, (_, init, _))| Decl { name, input: &input, output: &output, init: *init });
-    let b = biases.iter().zip(each).map(|(name, (_, _, bias))| Decl { name, input: &[], output: &output, init: Init::Constant(*bias) });
-    let (w, b) = (w.collect::<Vec<_>>(), b.collect::<Vec<_>>());
-    let ((w, starts), (b, _)) = (scope.side_by_side(&w), scope.side_by_side(&b));
-    (scope.graph.apply(Linear::biased(Act::None), &[x, w, b]), starts)
+/// One of several linear maps of one source.
+#[derive(Debug, Clone, Copy)]
+pub struct Map<'a> {
+    /// Its weights' name.
+    pub weights: &'a str,
+    /// Its bias's name, and the value that it begins with. Maps with a bias follow those without.
+    pub bias: Option<(&'a str, f32)>,
+    /// Output axes.
+    pub output: &'a [usize],
+    /// How the weights begin.
+    pub init: Init,
+}
+
+/// Several linear maps of one source `[.., c]`, as one product: its columns are parts of one matrix. Where a recording is bound (see
+/// [`Graph::bound`]) and the product of all takes more, each body of rows makes the product of those maps that it asks for.
+#[derive(Debug)]
+pub struct Maps<'g, F> {
+    source: Again<'g, F>,
+    product: Option<Tensor<'g>>,
+    w: Tensor<'g>,
+    b: Option<Tensor<'g>>,
+    /// Where the columns of each map begin, and where the last ones end.
+    starts: Vec<usize>,
+    /// The first column that has a bias.
+    tail: usize,
+}
+
+impl<'g, F: Fn(Tensor<'g>) -> Tensor<'g>> Maps<'g, F> {
+    /// The maps of `make(x)`.
+    pub fn new(scope: &Scope<'g>, x: Tensor<'g>, make: F, maps: &[Map]) -> Self {
+        let input = [*x.shape().last().expect("an axis")];
+        let weight = |m: &Map<'_>| (m.weights.to_owned(), m.output.to_vec(), m.init);
+        let all: Vec<_> = maps.iter().map(weight).collect();
+        let decls: Vec<Decl> = all.iter().map(|(name, output, init)| Decl { name, input: &input, output, init: *init }).collect();
+        let (w, mut starts) = scope.side_by_side(&decls);
+        starts.push(*w.shape().last().expect("columns"));
+        let first = maps.iter().position(|m| m.bias.is_some()).unwrap_or(maps.len());
+        let bias = |m: &Map| m.bias.map(|(name, value)| (name.to_owned(), m.output.to_vec(), Init::Constant(value)));
+        let biases: Option<Vec<_>> = maps[first..].iter().map(bias).collect();
+        let biases = biases.unwrap_or_else(|| panic!("maps with a bias follow those without: {maps:?}"));
+        let decls: Vec<Decl> = biases.iter().map(|(name, output, init)| Decl { name, input: &[], output, init: *init }).collect();
+        let b = (!decls.is_empty()).then(|| scope.side_by_side(&decls).0);
+        let held = scope.graph.holds(x.len() / input[0] * starts[maps.len()]);
+        let tail = starts[first];
+        let mut this = Self { source: scope.graph.again(x, make), product: None, w, b, starts, tail };
+        this.product = held.then(|| this.apply(this.source.of(this.source.rows()), 0..maps.len()));
+        this
+    }
+
+    /// The product of some maps.
+    fn apply(&self, x: Tensor<'g>, maps: Range<usize>) -> Tensor<'g> {
+        let columns = self.starts[maps.start]..self.starts[maps.end];
+        let w = if columns == (0..self.starts[self.starts.len() - 1]) { self.w } else { self.w.slice(1, columns.clone()) };
+        let b = self.b.filter(|_| columns.end > self.tail).map(|b| {
+            let part = columns.start.max(self.tail) - self.tail..columns.end - self.tail;
+            if part == (0..b.shape()[0]) { b } else { b.slice(0, part) }
+        });
+        let op = Linear { bias: b.is_some(), tail: self.tail.saturating_sub(columns.start), ..Linear::plain(Act::None) };
+        let op = if b.is_some() { op } else { Linear::plain(Act::None) };
+        self.w.graph().apply(op, &[x, w].into_iter().chain(b).collect::<Vec<_>>())
+    }
+
+    /// What a body of rows is given, with as many rows as the source.
+    pub fn rows(&self) -> Tensor<'g> {
+        self.product.unwrap_or_else(|| self.source.rows())
+    }
+
+    /// What some maps make of the rows that a body is given, each `[.., columns]` with whole groups.
+    pub fn of(&self, rows: Tensor<'g>, maps: Range<usize>) -> Vec<Tensor<'g>> {
+        let (y, first) = match self.product {
+            Some(_) => (rows, 0),
+            None => (self.apply(self.source.of(rows), maps.clone()), self.starts[maps.start]),
+        };
+        let last = y.shape().len() - 1;
+        maps.map(|i| y.slice(last, self.starts[i] - first..self.starts[i + 1] - first)).collect()
+    }
 }
 
 /// `Linear` as gates have it, before or with their sigmoid: weights begin at zero and the bias at one, so that every gate begins open.

@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::model::evoformer::{self, Edges};
-use crate::nn::attention::{Config, attention};
+use crate::nn::attention::{Bias, Config, attention};
 use crate::nn::init::Init;
 use crate::nn::layers;
 use crate::nn::params::flat;
@@ -86,7 +86,7 @@ fn gated_attention(r: &Bench) -> Result<()> {
         false => None,
     };
     let config = Config { out: r.config().size("output_dim")?, ..heads(r, q)? };
-    r.output("output", attention(&r.scope.child("attention"), q, Some(m), Some(mask), bias, config))
+    r.output("output", attention(&r.scope, q, Some(m), Some(mask), bias.map_or(Bias::None, Bias::Given), config))
 }
 
 fn linear(r: &Bench) -> Result<()> {

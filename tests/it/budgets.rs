@@ -15,7 +15,7 @@ use anyfold::model::config::BlockConfig;
 use anyfold::model::evoformer::{Masks, evoformer_stack};
 use anyfold::model::features::Extents;
 use anyfold::model::presets::preset;
-use anyfold::nn::attention::{Config, attention};
+use anyfold::nn::attention::{Bias, Config, attention};
 use anyfold::nn::dropout::{SEED, seed_input, seed_words};
 use anyfold::nn::params::{Params, Scope};
 use anyfold::ops;
@@ -151,7 +151,7 @@ fn forward(gpu: &Gpu, cache: &Cache, extra: bool, room: Option<u64>) -> (Vec<Hos
     let (m, z) = evoformer_stack(&scope, (m, z), Masks { msa, pair }, &config, extra, None);
     let heads = Config { heads: 2, d_k: 4, d_v: 4, gated: false, out: 8 };
     let mask = key_mask.repeat(N * N); // [N N, 3]
-    let t = attention(&scope.child("pointwise"), z.reshape(&[N * N, 1, 8]), Some(keys), Some(mask), None, heads);
+    let t = attention(&scope.child("pointwise"), z.reshape(&[N * N, 1, 8]), Some(keys), Some(mask), Bias::None, heads);
     [("m out", m), ("z out", z), ("t out", t)].into_iter().for_each(|(name, x)| graph.output(name, x));
     let session = Session::new(gpu, cache, &graph).expect("fits");
     for (i, (name, shape)) in inputs.into_iter().enumerate() {

@@ -1,4 +1,5 @@
-// Layer normalisation for CPUs: a subgroup of eight lanes a row, and no barriers. `basic/layer_norm` sums the parameters' gradients.
+// Layer normalisation for CPUs: a subgroup of eight lanes a row, and no barriers. `basic/layer_norm` sums gradients of parameters
+// alone, or of more than 256 channels.
 enable subgroups;
 #import bits
 #storage x
@@ -8,6 +9,7 @@ enable subgroups;
 #storage stats
 #storage dy
 #storage dx
+#storage part
 #import layer_norm
 
 fn sum8(lane: u32, v: f32) -> f32 { return subgroupAdd(v); }
@@ -17,3 +19,16 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id
 
 @compute @workgroup_size(8)
 fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) { gradient(grid(wg).x, lane, lane); }
+
+// Both at once, for up to 256 channels and blocks of 64 rows: dx, and part[k] = (sum dy*xhat, sum dy).
+@compute @workgroup_size(8)
+fn backward_all(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let block = grid(wg).x;
+    for (var t = 0u; t < 64u && block * 64u + t < p.rows; t++) { gradient(block * 64u + t, lane, lane); }
+#repeat i 8
+    if lane + $iu * 8u < p.groups {
+        part_st4((block * 2u) * p.groups + lane + $iu * 8u, ds$i * lanes(lane + $iu * 8u, p.width));
+        part_st4((block * 2u + 1u) * p.groups + lane + $iu * 8u, db$i * lanes(lane + $iu * 8u, p.width));
+    }
+#end
+}

@@ -9,6 +9,9 @@ use crate::op::{Array, Backward, Needs, Op, Spec};
 /// Rows that one partial sum of the parameters' gradients covers: fixed, so that neither chunks nor devices change a bit.
 const BLOCK: usize = 64;
 
+/// Groups of a row that stay in registers.
+const REGISTERS: usize = 64;
+
 fn source() -> &'static Source {
     shader!("basic/layer_norm")
 }
@@ -100,32 +103,34 @@ pub(super) fn gradients(r: &mut Recorder, [x, scale, stats]: [&View; 3], dy: &Vi
     let n = x.n_rows();
     // Statistics are there: epsilon is in them.
     let uniform = || LayerNorm { eps: 0.0 }.uniform(n, &x);
-    if let Some((dx, add)) = to[0] {
-        let (source, per_group) = by_rows(r);
-        let by_row = [cut(0, 0, per_group)];
-        r.launch(
-            Launch::new(source, "backward", uniform(), [n.div_ceil(per_group), 1, 1])
-                .constant("ADD", f64::from(u8::from(add)))
-                .read("x", &x, &by_row)
-                .read("scale", scale, &[])
-                .read("stats", stats, &by_row)
-                .read("dy", &dy, &by_row)
-                .write("dx", &dx.as_rows(), &by_row)
-                .flops(14.0 * x.len() as f64),
-        );
+    let (source, per_group) = by_rows(r);
+    let (blocks, place) = (n.div_ceil(BLOCK), to[1].or(to[2]).map(|(v, _)| v));
+    let part = place.map(|place| r.temp_parts(&[blocks, 2, x.width()], place));
+    let rows = |launch: Launch, rows: usize| {
+        let by_row = [cut(0, 0, rows)];
+        launch.read("x", &x, &by_row).read("stats", stats, &by_row).read("dy", &dy, &by_row)
+    };
+    let dx = |launch: Launch, (to, add): (&View, bool), rows: usize| {
+        let launch = launch.constant("ADD", f64::from(u8::from(add))).read("scale", scale, &[]);
+        launch.write("dx", &to.as_rows(), &[cut(0, 0, rows)]).flops(14.0 * x.len() as f64)
+    };
+    match (to[0], &part) {
+        (Some(to), Some(part)) if x.groups() <= REGISTERS => {
+            let launch = rows(Launch::new(source, "backward_all", uniform(), [blocks, 1, 1]), BLOCK).write("part", part, &[cut(0, 0, 1)]);
+            r.launch(dx(launch, to, BLOCK).flops(19.0 * x.len() as f64));
+        }
+        (to, part) => {
+            if let Some(to) = to {
+                let launch = Launch::new(source, "backward", uniform(), [n.div_ceil(per_group), 1, 1]);
+                r.launch(dx(rows(launch, per_group), to, per_group));
+            }
+            if let Some(part) = part {
+                let launch = Launch::new(self::source(), "backward_part", uniform(), [blocks, x.groups().div_ceil(64), 1]);
+                r.launch(rows(launch, BLOCK).write("part", part, &[cut(0, 0, 1)]).flops(5.0 * x.len() as f64));
+            }
+        }
     }
-    let Some((place, _)) = to[1].or(to[2]) else { return };
-    let blocks = n.div_ceil(BLOCK);
-    let part = r.temp_parts(&[blocks, 2, x.width()], place);
-    let by_block = [cut(0, 0, BLOCK)];
-    r.launch(
-        Launch::new(source(), "backward_part", uniform(), [blocks, x.groups().div_ceil(64), 1])
-            .read("x", &x, &by_block)
-            .read("stats", stats, &by_block)
-            .read("dy", &dy, &by_block)
-            .write("part", &part, &[cut(0, 0, 1)])
-            .flops(5.0 * x.len() as f64),
-    );
+    let Some(part) = part else { return };
     for (i, to) in to[1..].iter().enumerate() {
         let Some((dx, add)) = *to else { continue };
         let to = View { shape: vec![1, x.width()], strides: vec![x.groups() * LANES, 1], ..dx.clone() };

@@ -1,6 +1,8 @@
 //! `y = act(x w + b)` over the innermost axis, with what may come before the product and after it: a layer norm of `x`; dropout and a residual.
 //!
-//! The backward pass is in `linear_backward`.
+//! The backward pass is in `backward`.
+
+mod backward;
 
 use std::any::Any;
 use std::rc::Rc;
@@ -56,7 +58,7 @@ pub struct Linear {
 }
 
 /// Places of the inputs.
-pub(super) struct Places {
+struct Places {
     pub w: usize,
     pub bias: Option<usize>,
     pub residual: Option<usize>,
@@ -75,7 +77,7 @@ impl Linear {
         Self { bias: false, ..Self::biased(act) }
     }
 
-    pub(super) fn places(&self) -> Places {
+    fn places(&self) -> Places {
         let w = if self.norm.is_some() { 3 } else { 1 };
         let mut next = w + 1;
         let mut take = |there: bool| {
@@ -89,7 +91,7 @@ impl Linear {
     }
 
     /// A view of y, or of what has its shape, with the axes in the order of x's.
-    pub(super) fn as_x(&self, v: &View) -> View {
+    fn as_x(&self, v: &View) -> View {
         if self.turned { v.permute(&[1, 0, 2]) } else { v.clone() }
     }
 
@@ -104,7 +106,7 @@ impl Linear {
 }
 
 /// Views of the same outer axes with neighbouring axes joined where all of them allow it; `None` when more than three axes are left.
-pub(super) fn joined<const N: usize>(views: [&View; N]) -> Option<[View; N]> {
+fn joined<const N: usize>(views: [&View; N]) -> Option<[View; N]> {
     let shape = &views[0].shape[..views[0].shape.len() - 1];
     let mut axes: Vec<(usize, [usize; N])> = Vec::new();
     for (axis, &n) in shape.iter().enumerate().filter(|(_, n)| **n != 1) {
@@ -126,12 +128,12 @@ pub(super) fn joined<const N: usize>(views: [&View; N]) -> Option<[View; N]> {
 }
 
 /// The view as a matrix of rows, if its strides allow it.
-pub(super) fn rows(v: &View) -> Option<View> {
+fn rows(v: &View) -> Option<View> {
     joined([v]).map(|[v]| v).filter(|v| v.shape.len() == 2)
 }
 
 /// The view as a matrix of rows, copied where its strides do not allow it.
-pub(super) fn matrix(r: &mut Recorder, v: &View) -> View {
+fn matrix(r: &mut Recorder, v: &View) -> View {
     rows(v).unwrap_or_else(|| {
         let held = r.temp(&v.shape, v.dtype);
         copy(r, &held, v);
@@ -158,7 +160,8 @@ impl Op for Linear {
     }
 
     fn strided(&self, i: usize) -> bool {
-        i == 0 && self.norm.is_none() && !self.turned
+        // Weights may be some columns of a matrix, which then has no gradient.
+        i == self.places().w || i == 0 && self.norm.is_none() && !self.turned
     }
 
     fn differentiable(&self, i: usize) -> bool {
@@ -266,7 +269,7 @@ impl Op for Linear {
 }
 
 /// Statistics `[rows, 2]` with the outer axes of a view of the rows.
-pub(super) fn stats(stats: &View, rows: &View) -> View {
+fn stats(stats: &View, rows: &View) -> View {
     let outer = &rows.shape[..rows.shape.len() - 1];
     stats.reshape(&[outer, &[2]].concat())
 }

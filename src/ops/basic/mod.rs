@@ -8,7 +8,6 @@ pub mod embedding;
 pub mod gemm;
 pub mod layer_norm;
 pub mod linear;
-mod linear_backward;
 pub mod one_hot;
 pub mod sigmoid_cross_entropy;
 pub mod softmax;
