@@ -19,6 +19,8 @@
 #storage dgate
 #storage mask
 override GATE: bool = true;
+// The mask of the keys is written by `prepare`, too.
+override MASKED: bool = false;
 struct Params {
     n_b: u32, n_q: u32, n_k: u32, heads: u32, shift: u32, scale: f32, ag: u32, chain: u32, rows: u32,
     qb: u32, ql: u32, qh: u32, kb: u32, kl: u32, kh: u32, vb: u32, vl: u32, vh: u32, gb: u32, gl: u32, gh: u32,
@@ -65,6 +67,7 @@ fn prepare(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
     }
     aux_st4(aux_row(b, 2u * h) + g, stats_ld4((b * p.heads + h) * groups(p.n_q) + g));
     aux_st4(aux_row(b, 2u * h + 1u) + g, delta);
+    if MASKED && h == 0u { kept_keys(b, g); }
 }
 
 @compute @workgroup_size(64)
@@ -73,6 +76,9 @@ fn prepare_mask(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_
     let g = (at.x << p.shift) + (lane & ((1u << p.shift) - 1u));
     let b = at.y * (64u >> p.shift) + (lane >> p.shift);
     if g >= groups(p.n_k) || b >= p.n_b { return; }
+    kept_keys(b, g);
+}
+fn kept_keys(b: u32, g: u32) {
     aux_st4(aux_row(b, 2u * p.heads) + g, vec4<f32>(keep(b, g * 4u), keep(b, g * 4u + 1u), keep(b, g * 4u + 2u), keep(b, g * 4u + 3u)));
 }
 fn keep(b: u32, j: u32) -> f32 {

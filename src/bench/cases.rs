@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::op::Op;
 use crate::ops::basic::binary::Binary;
 use crate::ops::basic::copy::Copy;
+use crate::ops::basic::gated::Gated;
 use crate::ops::basic::gemm::Matmul;
 use crate::ops::basic::layer_norm::LayerNorm;
 use crate::ops::basic::linear::{Act, Linear};
@@ -12,7 +13,6 @@ use crate::ops::basic::softmax::Softmax;
 use crate::ops::basic::sum::Sum;
 use crate::ops::basic::unary::Unary;
 use crate::ops::evoformer::attention::Attention;
-use crate::ops::evoformer::gated::Gated;
 use crate::ops::evoformer::masked_mean::MaskedMean;
 use crate::ops::evoformer::outer_product_mean::OuterProductMean;
 use crate::ops::evoformer::triangle_product::TriangleProduct;
@@ -62,8 +62,8 @@ pub fn all() -> Vec<Case> {
         case("triangle outgoing", out, &[&[256, 256, 128], &[256, 256, 128]]),
         case("triangle incoming", into, &[&[256, 256, 128], &[256, 256, 128]]),
         case("triangle small", out, &[&[32, 32, 64], &[32, 32, 64]]),
-        case("outer product mean", OuterProductMean, &[&[128, 256, 32], &[128, 256, 32], &[128, 256], &[1024, 128], &[128]]),
-        case("outer product mean small", OuterProductMean, &[&[16, 32, 8], &[16, 32, 8], &[16, 32], &[64, 16], &[16]]),
+        case("outer product mean", OuterProductMean, &[&[128, 256, 32], &[128, 256, 32], &[256, 256, 1], &[1024, 128], &[128]]),
+        case("outer product mean small", OuterProductMean, &[&[16, 32, 8], &[16, 32, 8], &[32, 32, 1], &[64, 16], &[16]]),
         attention("attention rows 8 heads of 32", true, true, [128, 256, 256, 8, 32]),
         attention("attention columns 8 heads of 32", false, true, [256, 128, 128, 8, 32]),
         attention("attention triangle 4 heads of 32", true, true, [256, 256, 256, 4, 32]),
@@ -80,7 +80,7 @@ pub fn all() -> Vec<Case> {
         case("add pair", Binary { mul: false }, &[&[256, 256, 128], &[256, 256, 128]]),
         case("mul pair", Binary { mul: true }, &[&[256, 256, 128], &[256, 256, 128]]),
         case("mul mask", Binary { mul: true }, &[&[256, 256, 128], &[256, 256, 1]]),
-        case("gated pair", Gated { gate: true, mask: true }, &[&[256, 256, 128], &[256, 256, 128], &[256, 256]]),
+        case("gated pair", Gated::with_gate(true), &[&[256, 256, 128], &[256, 256, 128], &[256, 256]]),
         case("sigmoid pair", Unary::Sigmoid, &[&[256, 256, 128]]),
         case("relu msa", Unary::Relu, &[&[128, 256, 256]]),
         case("sum over sequences", Sum::mean(&[0]), &[&[128, 256, 256]]),

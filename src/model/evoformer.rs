@@ -11,9 +11,9 @@ use crate::nn::outer_product_mean::outer_product_mean;
 use crate::nn::params::{Decl, Scope};
 use crate::ops::basic::dropout::Share;
 use crate::ops::basic::dropout::Share::{Columns, Rows};
+use crate::ops::basic::gated::Gated;
 use crate::ops::basic::linear::{Act, Linear};
 use crate::ops::basic::transpose::Transpose;
-use crate::ops::evoformer::gated::Gated;
 use crate::ops::evoformer::triangle_product::TriangleProduct;
 
 /// `[c_z]` to one bias a head, without a constant: `feat_2d_weights [c_z, h]`.
@@ -70,11 +70,6 @@ pub enum Edges {
     Fused,
 }
 
-/// Weights and bias of a projection and of its gate.
-const LEFT: [&str; 4] = ["left_projection//weights", "left_projection//bias", "left_gate//weights", "left_gate//bias"];
-const RIGHT: [&str; 4] = ["right_projection//weights", "right_projection//bias", "right_gate//weights", "right_gate//bias"];
-const BOTH: [&str; 4] = ["projection//weights", "projection//bias", "gate//weights", "gate//bias"];
-
 /// Algorithms 11 and 12 TriangleMultiplicationOutgoing and Incoming: `z [n_res, n_res, c_z]`, its mask, and `c` channels between.
 /// AlphaFold's code masks the projections, and for incoming edges swaps left and right relative to the paper (QUIRKS 11).
 pub fn triangle_multiplication<'g>(
@@ -90,28 +85,21 @@ pub fn triangle_multiplication<'g>(
         Edges::Fused => ("left_norm_input", "center_norm"),
     };
     // Lines 2 and 3: projections and gates of both sides, and the gate of the result, before their sigmoids.
-    let sides: &[[&str; 4]] = match edges {
-        Edges::Apart => &[LEFT, RIGHT],
-        Edges::Fused => &[BOTH],
+    let (projections, gates, width): (&[&str], &[&str], usize) = match edges {
+        Edges::Apart => (&["left_projection", "right_projection"], &["left_gate", "right_gate"], c),
+        Edges::Fused => (&["projection"], &["gate"], 2 * c),
     };
-    let (width, out) = ([2 * c / sides.len()], [c_z]);
-    let map = |weights, bias, value, init| Map { weights, bias: Some((bias, value)), output: &width, init };
-    let pair = |[w, b, gate_w, gate_b]: [&'static str; 4]| [map(w, b, 0.0, Init::Linear), map(gate_w, gate_b, 1.0, Init::Constant(0.0))];
-    let mut each: Vec<Map> = sides.iter().copied().flat_map(pair).collect();
-    let bias = Some(("gating_linear//bias", 1.0));
-    each.push(Map { weights: "gating_linear//weights", bias, output: &out, init: Init::Constant(0.0) });
+    let mut each: Vec<Map> = projections.iter().map(|name| Map::linear(name, width, Init::Linear, 0.0)).collect();
+    each.extend(gates.iter().map(|name| Map::gate(name, width)).chain([Map::gate("gating_linear", c_z)]));
     let maps = Maps::new(scope, z, |z| layer_norm(&scope.child(norm_in), z), &each); // line 1
-    let side = |i: usize| {
-        scope.graph.rows(&[maps.rows(), mask], |x| {
-            let y = maps.of(x[0], 2 * i..2 * i + 2); // [n_res, n_res, width] each
-            scope.graph.apply(Gated { gate: true, mask: true }, &[y[0], y[1], x[1]])
-        })
-    };
-    let (a, b) = match edges {
-        Edges::Apart => (side(0), side(1)),
+    let [a, b] = match edges {
+        Edges::Apart => maps.gated_sides(mask, c),
         Edges::Fused => {
-            let ab = side(0); // [n_res, n_res, 2 c]
-            (ab.slice(2, 0..c), ab.slice(2, c..2 * c))
+            let ab = scope.graph.rows(&[maps.rows(), mask], |x| {
+                let y = maps.of(x[0], 0..2); // [n_res, n_res, 2 c] each
+                scope.graph.apply(Gated::with_gate(true), &[y[0], y[1], x[1]])
+            });
+            [ab.slice(2, 0..c), ab.slice(2, c..2 * c)]
         }
     }; // line 2  [n_res, n_res, c]
     let x = scope.graph.apply(TriangleProduct { outgoing }, &[a, b]); // line 4  [n_res, n_res, c]
@@ -119,7 +107,7 @@ pub fn triangle_multiplication<'g>(
         let g = maps.of(x[1], each.len() - 1..each.len())[0]; // [n_res, n_res, c_z]
         let x = layer_norm(&scope.child(norm_out), x[0]);
         let x = linear(&scope.child("output_projection"), x, c_z, Init::Constant(0.0), Act::None); // [n_res, n_res, c_z]
-        scope.graph.apply(Gated { gate: true, mask: false }, &[x, g]) // line 3
+        scope.graph.apply(Gated::with_gate(false), &[x, g]) // line 3
     })
 }
 

@@ -40,12 +40,6 @@ pub enum Bias<'g> {
     Own,
 }
 
-/// Weights of a projection, by name under the module's scope.
-const QUERY: &str = "attention//query_w";
-const KEY: &str = "attention//key_w";
-const VALUE: &str = "attention//value_w";
-const GATE: (&str, &str) = ("attention//gating_w", "attention//gating_b");
-
 /// Algorithm 7's and 8's attention proper, with the parameters of `attention` under the module's `scope`: `q_data [b, q, c]`, `m_data
 /// [b, k, c]` (`None` for the same as the queries), a key mask `[b, k]`, a bias, to `[b, q, out]`. Softmax over keys; a mask of 0 replaces a
 /// logit (QUIRKS 3).
@@ -58,15 +52,16 @@ pub fn attention<'g>(
     config: Config,
 ) -> Tensor<'g> {
     let Config { heads: h, d_k, d_v, gated, out } = config;
-    let (one, keys, values) = ([h], [h, d_k], [h, d_v]);
-    let plain = |weights, output, init| Map { weights, bias: None, output, init };
-    let (query, key, value) = (plain(QUERY, &keys, Init::Glorot), plain(KEY, &keys, Init::Glorot), plain(VALUE, &values, Init::Glorot));
-    let gate = gated.then_some(Map { weights: GATE.0, bias: Some((GATE.1, 1.0)), output: &values, init: Init::Constant(0.0) });
-    let own = matches!(bias, Bias::Own).then_some(plain("feat_2d_weights", &one, Init::Normal));
+    let project = |name: &str, d: usize| Map::plain(&format!("attention//{name}_w"), &[h, d], Init::Glorot);
+    let (query, key, value) = (project("query", d_k), project("key", d_k), project("value", d_v));
+    let gate = gated.then(|| Map { bias: Some(("attention//gating_b".into(), 1.0)), init: Init::Constant(0.0), ..project("gating", d_v) });
+    let own = matches!(bias, Bias::Own).then(|| Map::plain("feat_2d_weights", &[h], Init::Normal));
     let first = usize::from(own.is_some());
     // Queries, keys and values of one source are the columns of one matrix, so that one product makes all three.
     let mut of_q: Vec<Map> = own.into_iter().chain([query]).collect();
-    of_q.extend(if m_data.is_none() { vec![key, value] } else { Vec::new() });
+    if m_data.is_none() {
+        of_q.extend([key.clone(), value.clone()]);
+    }
     of_q.extend(gate);
     let n = of_q.len();
     let of_q = Maps::new(scope, q_data, |x| x, &of_q);

@@ -6,6 +6,7 @@ use crate::graph::Tensor;
 use crate::graph::rows::Again;
 use crate::nn::init::Init;
 use crate::nn::params::{Decl, Scope, flat};
+use crate::ops::basic::gated::Gated;
 use crate::ops::basic::layer_norm::LayerNorm;
 use crate::ops::basic::linear::{Act, Linear};
 
@@ -39,16 +40,33 @@ pub fn linear_axes<'g>(
 }
 
 /// One of several linear maps of one source.
-#[derive(Debug, Clone, Copy)]
-pub struct Map<'a> {
+#[derive(Debug, Clone)]
+pub struct Map {
     /// Its weights' name.
-    pub weights: &'a str,
+    pub weights: String,
     /// Its bias's name, and the value that it begins with. Maps with a bias follow those without.
-    pub bias: Option<(&'a str, f32)>,
+    pub bias: Option<(String, f32)>,
     /// Output axes.
-    pub output: &'a [usize],
+    pub output: Vec<usize>,
     /// How the weights begin.
     pub init: Init,
+}
+
+impl Map {
+    /// The `Linear` called `name`, whose bias begins with a value.
+    pub fn linear(name: &str, width: usize, init: Init, bias: f32) -> Self {
+        Self { weights: format!("{name}//weights"), bias: Some((format!("{name}//bias"), bias)), output: vec![width], init }
+    }
+
+    /// A gate before its sigmoid: weights begin at zero and the bias at one, so that it begins open.
+    pub fn gate(name: &str, width: usize) -> Self {
+        Self::linear(name, width, Init::Constant(0.0), 1.0)
+    }
+
+    /// Weights alone.
+    pub fn plain(weights: &str, output: &[usize], init: Init) -> Self {
+        Self { weights: weights.into(), bias: None, output: output.to_vec(), init }
+    }
 }
 
 /// Several linear maps of one source `[.., c]`, as one product: its columns are parts of one matrix. Where a recording is bound (see
@@ -69,16 +87,14 @@ impl<'g, F: Fn(Tensor<'g>) -> Tensor<'g>> Maps<'g, F> {
     /// The maps of `make(x)`.
     pub fn new(scope: &Scope<'g>, x: Tensor<'g>, make: F, maps: &[Map]) -> Self {
         let input = [*x.shape().last().expect("an axis")];
-        let weight = |m: &Map<'_>| (m.weights.to_owned(), m.output.to_vec(), m.init);
-        let all: Vec<_> = maps.iter().map(weight).collect();
-        let decls: Vec<Decl> = all.iter().map(|(name, output, init)| Decl { name, input: &input, output, init: *init }).collect();
+        let decls: Vec<Decl> = maps.iter().map(|m| Decl { name: &m.weights, input: &input, output: &m.output, init: m.init }).collect();
         let (w, mut starts) = scope.side_by_side(&decls);
         starts.push(*w.shape().last().expect("columns"));
         let first = maps.iter().position(|m| m.bias.is_some()).unwrap_or(maps.len());
-        let bias = |m: &Map| m.bias.map(|(name, value)| (name.to_owned(), m.output.to_vec(), Init::Constant(value)));
-        let biases: Option<Vec<_>> = maps[first..].iter().map(bias).collect();
-        let biases = biases.unwrap_or_else(|| panic!("maps with a bias follow those without: {maps:?}"));
-        let decls: Vec<Decl> = biases.iter().map(|(name, output, init)| Decl { name, input: &[], output, init: *init }).collect();
+        assert!(maps[first..].iter().all(|m| m.bias.is_some()), "maps with a bias follow those without: {maps:?}");
+        let decls = maps.iter().filter_map(|m| m.bias.as_ref().map(|(name, value)| (m, name, *value)));
+        let decls: Vec<Decl> =
+            decls.map(|(m, name, value)| Decl { name, input: &[], output: &m.output, init: Init::Constant(value) }).collect();
         let b = (!decls.is_empty()).then(|| scope.side_by_side(&decls).0);
         let held = scope.graph.holds(x.len() / input[0] * starts[maps.len()]);
         let tail = starts[first];
@@ -111,15 +127,30 @@ impl<'g, F: Fn(Tensor<'g>) -> Tensor<'g>> Maps<'g, F> {
             Some(_) => (rows, 0),
             None => (self.apply(self.source.of(rows), maps.clone()), self.starts[maps.start]),
         };
-        let last = y.shape().len() - 1;
-        maps.map(|i| y.slice(last, self.starts[i] - first..self.starts[i + 1] - first)).collect()
+        maps.map(|i| columns(y, self.starts[i] - first..self.starts[i + 1] - first)).collect()
+    }
+
+    /// Two sides under one mask `[a, b]`, each `[a, b, width]`: maps 0 and 1 are their projections, 2 and 3 their gates before the sigmoids.
+    pub fn gated_sides(&self, mask: Tensor<'g>, width: usize) -> [Tensor<'g>; 2] {
+        let graph = mask.graph();
+        let gated = |p: Tensor<'g>, g: Tensor<'g>, mask| graph.apply(Gated::with_gate(true), &[p, g, mask]);
+        match self.product {
+            Some(y) => {
+                let [p, g] = [(0, 2), (2, 4)].map(|(from, to)| columns(y, self.starts[from]..self.starts[to]));
+                let both = gated(p, g, mask);
+                [0, 1].map(|i| columns(both, self.starts[i]..self.starts[i + 1]).narrow(width))
+            }
+            None => [0, 1].map(|i| {
+                let part = |x: Tensor<'g>, i: usize| self.of(x, i..i + 1)[0].narrow(width);
+                graph.rows(&[self.rows(), mask], |x| gated(part(x[0], i), part(x[0], i + 2), x[1]))
+            }),
+        }
     }
 }
 
-/// `Linear` as gates have it, before or with their sigmoid: weights begin at zero and the bias at one, so that every gate begins open.
-pub fn gate<'g>(scope: &Scope<'g>, x: Tensor<'g>, output: usize, act: Act) -> Tensor<'g> {
-    let input = [*x.shape().last().expect("an axis")];
-    linear_axes(scope, x, &input, &[output], Init::Constant(0.0), Some(Init::Constant(1.0)), act)
+/// Some columns of `[.., c]`, whole groups of them.
+fn columns(y: Tensor<'_>, columns: Range<usize>) -> Tensor<'_> {
+    y.slice(y.shape().len() - 1, columns)
 }
 
 /// `LayerNorm` with the parameters `scale` and `offset` of `scope`.

@@ -4,9 +4,10 @@ use crate::graph::Tensor;
 use crate::nn::init::Init;
 use crate::nn::layers::layer_norm;
 use crate::nn::params::{Decl, Scope};
+use crate::ops::basic::gated::Gated;
 use crate::ops::basic::linear::{Act, Linear};
-use crate::ops::evoformer::gated::Gated;
 use crate::ops::evoformer::outer_product_mean::OuterProductMean;
+use crate::ops::evoformer::shared_rows::SharedRows;
 
 /// Algorithm 10 OuterProductMean: `m [n_seq, n_res, c_m]` and its mask `[n_seq, n_res]` to `[n_res, n_res, c_z]`, with `c` channels a side.
 /// AlphaFold's code masks the projections after their bias and divides by the number of sequences that two residues share, `output_b`
@@ -20,8 +21,11 @@ pub fn outer_product_mean<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>
     let (w, starts) = scope.side_by_side(&[weights("left_projection//weights"), weights("right_projection//weights")]);
     let (b, _) = scope.side_by_side(&[bias("left_projection//bias"), bias("right_projection//bias")]);
     let both = graph.apply(Linear::biased(Act::None), &[m, w, b]); // line 2  [n_seq, n_res, 2 c]
-    let side = |at: usize| graph.apply(Gated { gate: false, mask: true }, &[both.slice(2, at..at + c), mask]); // [n_seq, n_res, c]
+    let both = graph.apply(Gated::masked(), &[both, mask]);
+    let side = |at: usize| both.slice(2, at..at + c); // [n_seq, n_res, c]
+    // The same for all blocks: made once, where that may be kept.
+    let norm = graph.once("shared rows", mask, || graph.apply(SharedRows, &[mask])); // [n_res, n_res, 1]
     let w = scope.param(Decl { name: "output_w", input: &[c, c], output: &[c_z], init: Init::Constant(0.0) });
     let b = scope.param(Decl { name: "output_b", input: &[], output: &[c_z], init: Init::Constant(0.0) });
-    graph.apply(OuterProductMean, &[side(starts[0]), side(starts[1]), mask, w, b]) // lines 3-4  [n_res, n_res, c_z]
+    graph.apply(OuterProductMean, &[side(starts[0]), side(starts[1]), norm, w, b]) // lines 3-4  [n_res, n_res, c_z]
 }

@@ -57,13 +57,13 @@ fn three(v: &View) -> View {
 
 impl Dropout {
     /// Random words below it drop their elements.
-    pub(super) fn threshold(&self) -> u32 {
+    pub(in crate::ops) fn threshold(&self) -> u32 {
         assert!((0.0..1.0).contains(&self.rate), "dropout rate {}", self.rate);
         (f64::from(self.rate) * 2f64.powi(32)) as u32
     }
 
     /// What an element that is kept is multiplied by.
-    pub(super) fn kept(&self) -> f32 {
+    pub(in crate::ops) fn kept(&self) -> f32 {
         1.0 / (1.0 - self.rate)
     }
 
@@ -92,7 +92,7 @@ impl Dropout {
 
 impl Dropout {
     /// `dx = mask dy / (1 - rate)`.
-    pub(super) fn through(&self, r: &mut Recorder, seed: &View, dy: &View, dx: &View) {
+    pub(in crate::ops) fn through(&self, r: &mut Recorder, seed: &View, dy: &View, dx: &View) {
         let (dy, dx) = (three(dy), three(dx));
         let launch = self.launch("backward_plain", &dy, &dx, &dy).read("seed", seed, &[]);
         r.launch(launch.read("dy", &dy, &CUTS).write("dx", &dx, &CUTS));

@@ -5,6 +5,7 @@ pub mod concat;
 pub mod copy;
 pub mod dropout;
 pub mod embedding;
+pub mod gated;
 pub mod gemm;
 pub mod layer_norm;
 pub mod linear;

@@ -108,8 +108,9 @@ pub(super) fn record(op: &Attention, r: &mut Recorder, b: &Backward) {
     if subgroup::suits(r, n.q) && (b.dx[0].is_some() || of(bias).is_some()) {
         subgroup::queries(&common, r, of(Some(0)), of(bias));
     } else {
-        of(Some(0)).into_iter().for_each(|dq| queries(&common, r, dq));
-        of(bias).into_iter().for_each(|dbias| pair_bias(&common, r, dbias));
+        let turned = (b.dx[0].is_some() || of(bias).is_some()).then(|| op.bias(r, &common.x, false)).flatten();
+        of(Some(0)).into_iter().for_each(|dq| queries(&common, r, turned.as_ref(), dq));
+        of(bias).into_iter().for_each(|dbias| pair_bias(&common, r, turned.as_ref().expect("a bias that has a gradient"), dbias));
     }
     match (of(Some(1)), of(Some(2))) {
         (None, None) => {}
@@ -129,9 +130,13 @@ fn prepare(c: &Common, r: &mut Recorder, b: &Backward, dgate: Option<&View>) {
     // An ungated output's gradient is dO itself: nothing is written there, and the bindings name memory that is there.
     let target = dgate.unwrap_or(&c.go);
     let uniform = c.uniform(shift, 1, dgate.is_none(), [target; 2]);
+    // Where there are as many keys as queries, what is kept of them is written beside it.
+    let beside = c.x.mask.filter(|_| n.q == n.k);
     let mut launch = c
         .launch(source(), "prepare", uniform, [n.q.div_ceil(places), n.h, n.b.div_ceil(rows)])
         .constant("GATE", f64::from(u8::from(c.op.gate)))
+        .constant("MASKED", f64::from(u8::from(beside.is_some())))
+        .read("mask", beside.unwrap_or(stats), &[cut(2, 0, rows)])
         .read("y", y, &spread)
         .read("dy", dy, &spread)
         .read("gate", gate, &spread)
@@ -143,7 +148,7 @@ fn prepare(c: &Common, r: &mut Recorder, b: &Backward, dgate: Option<&View>) {
         launch.read("go", &c.go, &spread).read("dgate", target, &spread)
     };
     r.launch(launch.flops(4.0 * dy.len() as f64));
-    if let Some(mask) = c.x.mask {
+    if let Some(mask) = c.x.mask.filter(|_| beside.is_none()) {
         let (shift, rows) = group_shift(n.k.div_ceil(LANES));
         let groups = [n.k.div_ceil(LANES << shift), n.b.div_ceil(rows), 1];
         let launch = c.launch(source(), "prepare_mask", c.uniform(shift, 1, false, [target; 2]), groups);
@@ -151,12 +156,11 @@ fn prepare(c: &Common, r: &mut Recorder, b: &Backward, dgate: Option<&View>) {
     }
 }
 
-fn queries(c: &Common, r: &mut Recorder, dq: &View) {
+fn queries(c: &Common, r: &mut Recorder, bias: Option<&View>, dq: &View) {
     let n = &c.n;
     let shift = fitting(r, query_shift(n.q), &[c.x.q, c.x.k, c.x.v, dq]);
     let (rows, queries) = (64 >> shift, 1 << shift);
     let by_query = [cut(2, 0, rows), cut(0, 1, queries), cut(1, 2, 1)];
-    let bias = c.op.bias(r, &c.x, false);
     let mut launch = c
         .launch(source(), "backward_q", c.uniform(shift, 1, false, [dq; 2]), [n.q.div_ceil(queries), n.h, n.b.div_ceil(rows)])
         .read("q", c.x.q, &by_query)
@@ -165,7 +169,7 @@ fn queries(c: &Common, r: &mut Recorder, dq: &View) {
         .read("go", &c.go, &by_query)
         .read("aux", &c.aux, &[cut(2, 0, rows)])
         .write("dq", dq, &by_query);
-    launch = match &bias {
+    launch = match bias {
         Some(bias) => launch.read("bias", bias, &[cut(1, 0, 1), cut(0, 1, queries)]),
         None => launch.read("bias", c.x.q, &by_query),
     };
@@ -196,9 +200,8 @@ fn keys(c: &Common, r: &mut Recorder, dk: Option<&View>, dv: Option<&View>) {
     r.launch(launch.flops(c.flops(2, 2)));
 }
 
-fn pair_bias(c: &Common, r: &mut Recorder, dbias: &View) {
+fn pair_bias(c: &Common, r: &mut Recorder, bias: &View, dbias: &View) {
     let n = &c.n;
-    let bias = c.op.bias(r, &c.x, false).expect("a bias that has a gradient");
     let part = r.temp(&[n.h, n.q, n.k], DType::F32);
     let step = c.rows_that_fit(r, 32);
     let tile = |grid: usize| [cut(grid, 1, 32), cut(2, 2, 1)];
@@ -213,7 +216,7 @@ fn pair_bias(c: &Common, r: &mut Recorder, dbias: &View) {
                     .read("v", c.x.v, &tile(1))
                     .read("go", &c.go, &tile(0))
                     .read("aux", &c.aux, &[])
-                    .read("bias", &bias, &pairs)
+                    .read("bias", bias, &pairs)
                     .write("part", &part, &pairs)
                     .flops(c.flops(1, 1)),
             );

@@ -7,9 +7,9 @@
 
 use std::ops::Range;
 
-use crate::gpu::recorder::{Launch, cut};
+use crate::gpu::recorder::{Late, Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
-use crate::gpu::view::{LANES, contiguous_strides, padded, padded_len};
+use crate::gpu::view::{contiguous_strides, padded, padded_len};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::basic::copy::copy;
@@ -18,8 +18,6 @@ use crate::ops::basic::sum;
 use crate::ops::evoformer::triangle_product::turn;
 use crate::tensor::DType;
 
-/// Added to the number of sequences that two residues share.
-const EPSILON: f64 = 1e-3;
 /// Residues `i` of a partial gradient of the weights: fixed, so that neither chunks nor devices change a bit.
 const BLOCK: usize = 16;
 
@@ -27,40 +25,17 @@ fn source() -> &'static Source {
     shader!("evoformer/outer_product_mean")
 }
 
-/// `left [s, n, c]` and `right [s, n, e]`, both already masked, `mask [s, n]`, `w [c e, f]`, `b [f]` to `[n, n, f]`:
-/// `(sum_sce left[s, i, c] right[s, j, e] w[c, e, f] + b[f]) / (1e-3 + sum_s mask[s, i] mask[s, j])`. Rows of `w` are those of `[c, e, f]`
-/// with `e` padded to whole groups, as the arena of parameters holds `output_w`, and zero there. The bias is divided too, as in AlphaFold's code; the
-/// mask is not differentiable. Workspace: the outer products of as many residues `i` as four times the device's limit allows, at least
+/// `left [s, n, c]` and `right [s, n, e]`, both already masked, `norm [n, n, 1]`, `w [c e, f]`, `b [f]` to `[n, n, f]`:
+/// `(sum_sce left[s, i, c] right[s, j, e] w[c, e, f] + b[f]) norm[i, j]`. Rows of `w` are those of `[c, e, f]`
+/// with `e` padded to whole groups, as the arena of parameters holds `output_w`, and zero there. The bias is multiplied too, as in AlphaFold's code; the
+/// norm, see [`super::shared_rows`], is not differentiable. Workspace: the outer products of as many residues `i` as four times the device's limit allows, at least
 /// sixteen; turned operands; and, backwards, one tensor of the output's size.
 #[derive(Debug, Clone, Copy)]
 pub struct OuterProductMean;
 
 /// The numbers of a launch.
-fn uniform(n: usize, groups: usize, mask: [usize; 2], (chain, last): (bool, bool)) -> UniformData {
-    let [n_seq, row] = mask;
-    UniformData::of(&[
-        ("n", n.into()),
-        ("groups", groups.into()),
-        ("n_seq", n_seq.into()),
-        ("row", row.into()),
-        ("chain", u32::from(chain).into()),
-        ("last", u32::from(last).into()),
-    ])
-}
-
-/// `norm [n, n, 1]`, one over the number of sequences that two residues share.
-fn pair_norm(r: &mut Recorder, mask: &View) -> View {
-    let (n_seq, n) = (mask.shape[0], mask.shape[1]);
-    let norm = r.temp(&[n, n, 1], DType::F32);
-    let step = ((r.traits.max_binding as usize).saturating_sub(1024) / (mask.strides[0] * mask.dtype.size())).max(1);
-    for from in (0..n_seq).step_by(step) {
-        let part = mask.slice(0, from..(from + step).min(n_seq));
-        let numbers = uniform(n, part.groups(), [part.shape[0], part.strides[0] / LANES], (from > 0, from + step >= n_seq));
-        let launch = Launch::new(source(), "pairs", numbers, [part.groups().div_ceil(64), n, 1]);
-        let flops = 2.0 * (n * n * part.shape[0]) as f64;
-        r.launch(launch.read("mask", &part, &[]).write("norm", &norm, &[cut(1, 0, 1)]).flops(flops));
-    }
-    norm
+fn uniform(n: usize, groups: usize) -> UniformData {
+    UniformData::of(&[("n", n.into()), ("groups", groups.into())])
 }
 
 /// `ds[i, j, f] = dy[i, j, f] norm[i, j]`, `[n, n padded, f]` with zeros where `j` is padded.
@@ -68,8 +43,7 @@ fn weighed(r: &mut Recorder, dy: &View, norm: &View) -> View {
     assert!(dy.is_contiguous(), "outer_product_mean backward of a gradient that is not contiguous: {dy:?}");
     let (n, f) = (dy.shape[0], dy.width());
     let ds = r.temp(&[n, padded(n), f], DType::F32);
-    let launch =
-        Launch::new(source(), "weigh", uniform(n, dy.groups(), [0; 2], (false, false)), [(padded(n) * dy.groups()).div_ceil(64), n, 1]);
+    let launch = Launch::new(source(), "weigh", uniform(n, dy.groups()), [(padded(n) * dy.groups()).div_ceil(64), n, 1]);
     let by_i = [cut(1, 0, 1)];
     r.launch(launch.read("dy", dy, &by_i).read("norm", norm, &by_i).write("ds", &ds, &by_i).flops(dy.len() as f64));
     ds
@@ -152,10 +126,20 @@ impl Sizes {
         to
     }
 
-    /// `dw[c, e, f] = sum_ij o[i, j, c, e] ds[i, j, f]`: partial sums over the residues `i` of each block, then their sum.
-    fn weight_gradient(&self, r: &mut Recorder, outer: &View, [left, right]: [&View; 2], ds: &View, dw: &View) {
+    /// `dw[c, e, f] = sum_ij o[i, j, c, e] ds[i, j, f]` and `db[f] = sum_ij ds[i, j, f]`, each perhaps added to what is there: partial sums over
+    /// the residues `i` of each block, then their sum.
+    fn weight_gradient(
+        &self,
+        r: &mut Recorder,
+        outer: &View,
+        [left, right]: [&View; 2],
+        ds: &View,
+        (dw, add): (&View, bool),
+        db: Option<(&View, bool)>,
+    ) {
         let (Self { n, pitch, c, e, f, .. }, n_seq, ce) = (*self, left.shape[0], self.c * self.e);
-        let parts = r.temp(&[n.div_ceil(BLOCK), ce, f], DType::F32);
+        let parts = r.temp_parts(&[n.div_ceil(BLOCK), ce, f], dw);
+        let sums = db.map(|(db, _)| r.temp_parts(&[n.div_ceil(BLOCK), 1, f], db));
         for i in self.chunks() {
             // o [c, e, i, j], a product for each c and e.
             let a = matrices(left, i.start, [c, 1, n_seq, i.len()], [pitch, 0, c * pitch]);
@@ -173,9 +157,12 @@ impl Sizes {
                     [many, 1, k, f],
                     [BLOCK * ds.strides[0], 0, ds.strides[1]],
                 );
-                let to = parts.slice(0, i.start / BLOCK + blocks.start..i.start / BLOCK + blocks.end);
-                let to = matrices(&to, 0, [many, 1, ce, f], [to.strides[0], 0, to.strides[1]]);
-                gemm::record(r, &Gemm::new(&a, false, &b, false, &to));
+                let to = |parts: &View, rows: usize| {
+                    let to = parts.slice(0, i.start / BLOCK + blocks.start..i.start / BLOCK + blocks.end);
+                    matrices(&to, 0, [many, 1, rows, f], [to.strides[0], 0, to.strides[1]])
+                };
+                let sums = sums.as_ref().map(|sums| to(sums, 1));
+                gemm::record(r, &Gemm { sums: sums.as_ref(), ..Gemm::new(&a, false, &b, false, &to(&parts, ce)) });
             };
             if whole > 0 {
                 part(0..whole, BLOCK * pitch);
@@ -184,7 +171,10 @@ impl Sizes {
                 part(whole..whole + 1, (i.len() - whole * BLOCK) * pitch);
             }
         }
-        sum::record(r, &parts.slice(1, 0..dw.shape[0]), &[true, false, false], false, dw, 1.0);
+        r.sum_later(Late { to: dw.clone(), parts: parts.slice(1, 0..dw.shape[0]), add });
+        if let (Some(sums), Some((db, add))) = (sums, db) {
+            r.sum_later(Late { to: db.reshape(&[1, f]), parts: sums, add });
+        }
     }
 }
 
@@ -197,16 +187,20 @@ impl Op for OuterProductMean {
         let fits = x.len() == 5
             && [x[0], x[1]].iter().all(|s| s.len() == 3)
             && x[0][..2] == x[1][..2]
-            && x[2] == &x[0][..2]
+            && x[2] == [x[0][1], x[0][1], 1]
             && x[3].len() == 2
             && x[3][0] == x[0][2] * padded(x[1][2])
             && x[4] == [x[3][1]];
-        assert!(fits, "outer_product_mean of {x:?}: left [s, n, c], right [s, n, e], mask [s, n], w [c e, f] with e padded, b [f]");
+        assert!(fits, "outer_product_mean of {x:?}: left [s, n, c], right [s, n, e], norm [n, n, 1], w [c e, f] with e padded, b [f]");
         vec![Spec::of(&[x[0][1], x[0][1], x[4][0]])]
     }
 
     fn differentiable(&self, i: usize) -> bool {
         i != 2
+    }
+
+    fn adds(&self, i: usize) -> bool {
+        i > 2
     }
 
     fn needs(&self) -> Needs {
@@ -216,7 +210,7 @@ impl Op for OuterProductMean {
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let size = Sizes::new(r, x);
         let w = size.weights(r, &x[3]);
-        let norm = pair_norm(r, &x[2]); // [n, n, 1]
+        let norm = &x[2]; // [n, n, 1]
         let (left, right) = (size.flat(&x[0]), size.turned(r, &x[1])); // [s, n c], [s, e, n]
         let right = unpadded(&right, &[right.shape[0], size.e * size.pitch]); // [s, e n]
         let outer = size.outer(r);
@@ -225,7 +219,7 @@ impl Op for OuterProductMean {
             let columns = left.slice(1, i.start * size.c..i.end * size.c);
             gemm::record(r, &Gemm::new(&columns, true, &right, false, &by_operand)); // line 3
             let (n, by_residue) = (size.n, size.by_residue(&outer, i.len()));
-            let [out, norm] = [&y[0], &norm].map(|v| {
+            let [out, norm] = [&y[0], norm].map(|v| {
                 let part = v.slice(0, i.clone());
                 matrices(&part, 0, [i.len(), 1, n, v.width()], [v.strides[0], 0, v.strides[1]])
             });
@@ -240,16 +234,16 @@ impl Op for OuterProductMean {
     fn backward(&self, r: &mut Recorder, b: &Backward) {
         let (x, size) = (b.x, Sizes::new(r, b.x));
         let w = size.weights(r, &x[3]);
-        let norm = pair_norm(r, &x[2]); // [n, n, 1]
-        let ds = weighed(r, b.dy0(), &norm); // [n, n, f]
-        if let Some(db) = &b.dx[4] {
-            sum::record(r, &ds.as_rows(), &[true, false], false, db, 1.0);
-        }
+        let ds = weighed(r, b.dy0(), &x[2]); // [n, n, f]
         let outer = size.outer(r);
         let right = size.turned(r, &x[1]); // [s, e, n]
-        if let Some(dw) = &b.dx[3] {
-            let left = size.turned(r, &x[0]); // [s, c, n]
-            size.weight_gradient(r, &outer, [&left, &right], &ds, dw);
+        match (&b.dx[3], &b.dx[4]) {
+            (Some(dw), db) => {
+                let left = size.turned(r, &x[0]); // [s, c, n]
+                size.weight_gradient(r, &outer, [&left, &right], &ds, (dw, b.adds(3)), db.as_ref().map(|db| (db, b.adds(4))));
+            }
+            (None, Some(db)) => sum::record(r, &ds.as_rows(), &[true, false], b.adds(4), db, 1.0),
+            _ => {}
         }
         if b.dx[..2].iter().all(Option::is_none) {
             return;
@@ -280,7 +274,7 @@ impl Op for OuterProductMean {
     }
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {
-        let (n_seq, n) = (x[2].shape[0], x[2].shape[1]);
+        let (n_seq, n) = (x[0].shape[0], x[0].shape[1]);
         let (c, e, f) = (x[0].width(), x[1].width(), x[4].shape[0]);
         let mut y = Array::zeros(&[n, n, f]);
         for (i, j) in (0..n * n).map(|at| (at / n, at % n)) {
@@ -289,8 +283,7 @@ impl Op for OuterProductMean {
                 let o: f64 = (0..n_seq).map(|s| x[0].data[(s * n + i) * c + p] * x[1].data[(s * n + j) * e + q]).sum();
                 sum.iter_mut().enumerate().for_each(|(at, v)| *v += o * x[3].data[(p * padded(e) + q) * f + at]);
             }
-            let shared: f64 = (0..n_seq).map(|s| x[2].data[s * n + i] * x[2].data[s * n + j]).sum();
-            sum.iter().enumerate().for_each(|(at, v)| y.data[(i * n + j) * f + at] = v / (EPSILON + shared));
+            sum.iter().enumerate().for_each(|(at, v)| y.data[(i * n + j) * f + at] = v * x[2].data[i * n + j]);
         }
         vec![y]
     }

@@ -12,6 +12,7 @@ use crate::gpu::{Recorder, View};
 use crate::op::{Backward, Op};
 use crate::ops::axes::as_groups;
 use crate::ops::basic::copy::{accumulate, copy};
+use crate::ops::basic::gated::Gated;
 use crate::ops::basic::gemm::{self, Gemm, Norm};
 use crate::ops::basic::layer_norm::{self, LayerNorm};
 use crate::ops::basic::linear::{Act, After, Linear, joined, matrix, rows, stats};
@@ -20,7 +21,7 @@ use crate::tensor::DType;
 /// Least rows that one partial weight gradient covers, and most elements that all of them together may take: functions of the shapes
 /// alone, so that neither windows nor devices change a bit.
 const BLOCK: usize = 512;
-const PARTS: usize = 4 << 20;
+const PARTS: usize = 1 << 20;
 
 /// What the product was made of: rows, and where they stand for their norm its statistics, scale, offset and epsilon.
 struct Source {
@@ -91,8 +92,8 @@ impl Linear {
         let n = dy.shape[0];
         let fields = [("n", n.into()), ("act", (self.act as u32).into()), ("row", row.into()), ("tail", (self.tail / LANES).into())];
         let uniform = UniformData::of(&fields);
-        let launch = Launch::new(shader!("basic/linear"), "through", uniform, [n.div_ceil(64), 1, 1]);
-        let by_group = [cut(0, 0, 64)];
+        let launch = Launch::new(shader!("basic/linear"), "through", uniform, [n.div_ceil(256), 1, 1]);
+        let by_group = [cut(0, 0, 256)];
         let launch = launch.read("y", &y, &by_group).read("dy", &dy, &by_group).write("da", &da, &by_group);
         r.launch(launch.flops(3.0 * (n * LANES) as f64));
     }
@@ -106,6 +107,12 @@ impl Linear {
             (After::Dropout(op), Some(seed)) => {
                 let held = r.temp(&like_x.shape, DType::F32);
                 op.through(r, &b.x[seed], dy, &self.as_x(&held));
+                (held, true)
+            }
+            (After::Mask, _) => {
+                let held = r.temp(&like_x.shape, DType::F32);
+                let mask = &b.x[self.places().mask.expect("a mask")];
+                Gated::masked().through(r, mask, dy, &self.as_x(&held));
                 (held, true)
             }
             _ if self.turned => {

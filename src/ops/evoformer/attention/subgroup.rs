@@ -6,6 +6,7 @@ use crate::gpu::recorder::{Cut, Family, Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
+use crate::ops::basic::copy::copy;
 use crate::ops::evoformer::attention::{Attention, Inputs};
 use crate::ops::evoformer::attention_backward::Common;
 use crate::tensor::DType;
@@ -58,8 +59,20 @@ fn turn(r: &mut Recorder, pair: &View, tiles: &View, out: bool) {
     });
 }
 
+/// Workspace for a pair of which a binding cannot hold a tile, because it is some columns of a wide projection.
+fn near(r: &mut Recorder, pair: &View) -> Option<View> {
+    let tile = pair.span(&[0..TILE.min(pair.shape[0]), 0..8.min(pair.shape[1]), 0..pair.shape[2]]);
+    let far = tile.len() * pair.dtype.size() + 1024 > r.traits.max_binding as usize;
+    far.then(|| r.temp(&pair.shape, pair.dtype))
+}
+
 /// The bias `[i, j, heads]` as `[heads, tiles of i, j, 32]`.
 fn tiled(r: &mut Recorder, pair: &View) -> View {
+    let near = near(r, pair);
+    let pair = near.as_ref().map_or(pair, |held| {
+        copy(r, held, pair);
+        held
+    });
     let tiles = r.temp(&[pair.shape[2], pair.shape[0].div_ceil(TILE), pair.shape[1], TILE], pair.dtype);
     turn(r, pair, &tiles, false);
     tiles
@@ -100,7 +113,13 @@ pub(in crate::ops::evoformer) fn queries(c: &Common, r: &mut Recorder, dq: Optio
         let rows = from..(from + step).min(c.n.b);
         c.with_rows(rows.clone(), |some| query_rows(some, r, &dq.slice(0, rows), bias.as_ref(), Some(&part), from > 0));
     }
-    turn(r, dbias, &part, true);
+    match near(r, dbias) {
+        None => turn(r, dbias, &part, true),
+        Some(held) => {
+            turn(r, &held, &part, true);
+            copy(r, dbias, &held);
+        }
+    }
 }
 
 fn query_rows(c: &Common, r: &mut Recorder, dq: &View, bias: Option<&View>, part: Option<&View>, chain: bool) {

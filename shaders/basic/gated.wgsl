@@ -1,4 +1,6 @@
-// y = mask * x * sigmoid(gate), the mask of a row repeated over its channels. Strides count groups of four; what is not there is 1.
+// y = residual + dropout(mask * x * sigmoid(gate)), the mask of a row repeated over its channels. Strides count groups of four; what is not
+// there is 1, and a residual 0. The residual lies as y does.
+#import philox
 #storage x
 #storage gate
 #storage mask
@@ -6,10 +8,14 @@
 #storage dy
 #storage dx
 #storage dgate
+#storage residual
+#storage seed i32
+#import dropout
 struct Params {
-    n_i: u32, n_j: u32, groups: u32, log: u32, gated: u32, masked: u32,
+    n_i: u32, n_j: u32, groups: u32, log: u32, gated: u32, masked: u32, plus: u32,
     x0: u32, x1: u32, g0: u32, g1: u32, m0: u32, y0: u32, y1: u32,
     dx0: u32, dx1: u32, dg0: u32, dg1: u32,
+    share: u32, threshold: u32, kept: f32, key_lo: u32, key_hi: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -25,16 +31,36 @@ fn kept(at: Place) -> f32 {
 }
 fn sigmoid(v: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + exp(-v)); }
 
+// x is zero in the padding, and so is y.
+fn value(at: Place, g: u32, m: f32) -> vec4<f32> {
+    let v = x_ld4(at.i * p.x0 + at.j * p.x1 + g) * m;
+    if p.gated == 1u { return v * sigmoid(gate_ld4(at.i * p.g0 + at.j * p.g1 + g)); }
+    return v;
+}
+
 @compute @workgroup_size(64)
 fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
     let m = kept(at);
     for (var g = at.g; g < p.groups; g += 1u << p.log) {
-        // x is zero in the padding, and so is y.
-        var v = x_ld4(at.i * p.x0 + at.j * p.x1 + g) * m;
-        if p.gated == 1u { v = v * sigmoid(gate_ld4(at.i * p.g0 + at.j * p.g1 + g)); }
-        y_st4(at.i * p.y0 + at.j * p.y1 + g, v);
+        let to = at.i * p.y0 + at.j * p.y1 + g;
+        var v = value(at, g, m);
+        if p.plus == 1u { v += residual_ld4(to); }
+        y_st4(to, v);
+    }
+}
+
+// The mask of a dropout is numbered as `basic/dropout` does: rows (1) or columns (2) may share theirs.
+@compute @workgroup_size(64)
+fn forward_dropped(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let at = place(wg, lane);
+    if at.j >= p.n_j { return; }
+    let m = kept(at);
+    let shared_row = select(select(at.i * p.n_j + at.j, at.j, p.share == 1u), at.i, p.share == 2u);
+    for (var g = at.g; g < p.groups; g += 1u << p.log) {
+        let to = at.i * p.y0 + at.j * p.y1 + g;
+        y_st4(to, value(at, g, m) * dropout_factor(shared_row * p.groups + g) + residual_ld4(to));
     }
 }
 
