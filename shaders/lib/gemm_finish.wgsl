@@ -5,6 +5,5 @@ fn finish(batch: vec2<u32>, row: u32, g: u32, sum: vec4<f32>) {
     let at = extra_place(batch, row);
     if p.extra == 1u { v += extra_ld4(at + g); }
     if p.extra == 2u { v *= extra_ld4(at).x; }
-    if p.extra == 3u { v *= extra_ld(at); }
     c_st4(c_place(batch, row, g), v * lanes(g, p.n));
 }

@@ -21,8 +21,7 @@ pub fn outer_product_mean<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>
     let (w, starts) = scope.side_by_side(&[weights("left_projection//weights"), weights("right_projection//weights")]);
     let (b, _) = scope.side_by_side(&[bias("left_projection//bias"), bias("right_projection//bias")]);
     let both = graph.apply(Linear::biased(Act::None), &[m, w, b]); // line 2  [n_seq, n_res, 2 c]
-    let both = graph.apply(Gated::masked(), &[both, mask]);
-    let side = |at: usize| both.slice(2, at..at + c); // [n_seq, n_res, c]
+    let side = |at: usize| graph.apply(Gated::masked(), &[both.slice(2, at..at + c), mask]); // [n_seq, n_res, c]
     // The same for all blocks: made once, where that may be kept.
     let norm = graph.once("shared rows", mask, || graph.apply(SharedRows, &[mask])); // [n_res, n_res, 1]
     let w = scope.param(Decl { name: "output_w", input: &[c, c], output: &[c_z], init: Init::Constant(0.0) });

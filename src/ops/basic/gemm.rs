@@ -22,8 +22,6 @@ pub enum Extra<'a> {
     Residual(&'a View),
     /// `* mask`, of C's shape with one column.
     Mask(&'a View),
-    /// `* mask`, of C's shape with one column, whose elements lie side by side: strides count elements.
-    Rows(&'a View),
     /// `dropout(..) + residual`: see [`Dropped`].
     Dropout(&'a View, Dropped<'a>),
 }
@@ -141,7 +139,7 @@ fn four(view: &View) -> View {
 pub fn record(r: &mut Recorder, g: &Gemm) {
     let extra = match g.extra {
         Extra::None => None,
-        Extra::Residual(v) | Extra::Mask(v) | Extra::Rows(v) | Extra::Dropout(v, _) => Some(four(v)),
+        Extra::Residual(v) | Extra::Mask(v) | Extra::Dropout(v, _) => Some(four(v)),
     };
     if g.block > 0 {
         return split(r, g);
@@ -239,8 +237,7 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
         }
         return;
     }
-    let extra = o.extra.as_ref().filter(|_| !matches!(g.extra, Extra::Rows(_)));
-    let by_row = [Some(&o.c), (!g.ta).then_some(&o.a), extra];
+    let by_row = [Some(&o.c), (!g.ta).then_some(&o.a), o.extra.as_ref()];
     let m_fit = by_row.into_iter().flatten().map(|v| fit(row(v), LANES)).min().expect("C is there");
     let m_step = if m_fit >= tile { m } else { m_fit };
     let n_fit = if g.tb { fit(row(&o.b), LANES) } else { n };
@@ -268,7 +265,7 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
                 let cut = |v: &View, rows: &std::ops::Range<usize>, columns: &std::ops::Range<usize>| {
                     v.slice(2, rows.clone()).slice(3, columns.clone())
                 };
-                let columns = |v: &View| if matches!(g.extra, Extra::Mask(_) | Extra::Rows(_)) { 0..v.width() } else { ns.clone() };
+                let columns = |v: &View| if matches!(g.extra, Extra::Mask(_)) { 0..v.width() } else { ns.clone() };
                 let norm = o.norm.as_ref().map(|v| NormViews {
                     stats: v.stats.slice(2, a_rows.clone()),
                     scale: v.scale.slice(0, a_columns.clone()),
@@ -312,14 +309,11 @@ fn uniform(g: &Gemm, o: &Operands, n0: usize, last: bool, bias: Option<&View>, t
     let blocks = |v: &View| if o.block > 0 { [o.block * v.strides[2] / LANES, 0, v.strides[2] / LANES] } else { strides(v) };
     let (sa, sb, sc) = (blocks(&o.a), blocks(&o.b), strides(&o.c));
     let extra = o.extra.as_ref().filter(|_| last);
-    let elements = matches!(g.extra, Extra::Rows(_));
     let se = extra.or(o.sums.as_ref()).map_or([0; 3], strides);
-    let se = extra.filter(|_| elements).map_or(se, |v| [0, 1, 2].map(|i| if v.shape[i] == 1 && i < 2 { 0 } else { v.strides[i] }));
     let ss = o.norm.as_ref().map_or([0; 3], |norm| blocks(&norm.stats));
     let kind = match g.extra {
         Extra::Residual(_) | Extra::Dropout(..) if last => 1,
         Extra::Mask(_) if last => 2,
-        Extra::Rows(_) if last => 3,
         _ => 0,
     };
     let tail = g.tail.saturating_sub(n0).min(n);

@@ -13,7 +13,6 @@ use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::basic::binary::Binary;
 use crate::ops::basic::copy::copy;
 use crate::ops::basic::dropout::Dropout;
-use crate::ops::basic::gated::Gated;
 use crate::ops::basic::gemm::{self, Dropped, Extra, Gemm, Norm};
 use crate::ops::basic::layer_norm::LayerNorm;
 
@@ -37,12 +36,10 @@ pub enum After {
     Residual,
     /// It is dropped out and added to a residual.
     Dropout(Dropout),
-    /// Rows are multiplied by a mask.
-    Mask,
 }
 
 /// `x [.., c_in]`, with a norm `scale, offset [c_in]`, then `w [c_in, c_out]`, with a bias `b [c_out - tail]`, with a residual that of y's
-/// shape, with dropout its seed, with a mask `[..]`, to `y [.., c_out]`; and of a norm the statistics `[rows, 2]`, always f32. `x` may be any strided view
+/// shape, and with dropout its seed, to `y [.., c_out]`; and of a norm the statistics `[rows, 2]`, always f32. `x` may be any strided view
 /// where nothing comes before or after the product.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear {
@@ -66,7 +63,6 @@ struct Places {
     pub bias: Option<usize>,
     pub residual: Option<usize>,
     pub seed: Option<usize>,
-    pub mask: Option<usize>,
     pub all: usize,
 }
 
@@ -91,8 +87,7 @@ impl Linear {
         let bias = take(self.bias);
         let residual = take(matches!(self.after, After::Residual | After::Dropout(_)));
         let seed = take(matches!(self.after, After::Dropout(_)));
-        let mask = take(matches!(self.after, After::Mask));
-        Places { w, bias, residual, seed, mask, all: next }
+        Places { w, bias, residual, seed, all: next }
     }
 
     /// A view of y, or of what has its shape, with the axes in the order of x's.
@@ -157,9 +152,8 @@ impl Op for Linear {
         let fits = x.len() == at.all && x[at.w] == [c_in, c_out] && at.bias.is_none_or(|i| x[i] == [c_out - self.tail]);
         assert!(fits && self.tail.is_multiple_of(LANES), "linear of {x:?}, {self:?}: w is [c_in, c_out], b [c_out - tail]");
         let y = self.out(x[0], c_out);
-        let after = at.residual.is_none_or(|i| x[i] == y) && at.mask.is_none_or(|i| x[i] == &y[..y.len() - 1]);
-        let around = after && (self.norm.is_none() || x[1] == [c_in] && x[2] == [c_in]);
-        assert!(around, "linear of {x:?}, {self:?}: scale and offset are [c_in], a residual {y:?}, a mask its rows");
+        let around = at.residual.is_none_or(|i| x[i] == y) && (self.norm.is_none() || x[1] == [c_in] && x[2] == [c_in]);
+        assert!(around, "linear of {x:?}, {self:?}: scale and offset are [c_in], a residual {y:?}");
         let mut all = vec![Spec::of(&y)];
         all.extend(self.norm.map(|_| Spec::f32(&[y.iter().product::<usize>() / c_out, 2])));
         all
@@ -171,8 +165,7 @@ impl Op for Linear {
     }
 
     fn differentiable(&self, i: usize) -> bool {
-        let at = self.places();
-        at.seed != Some(i) && at.mask != Some(i)
+        self.places().seed != Some(i)
     }
 
     fn adds(&self, _i: usize) -> bool {
@@ -187,7 +180,7 @@ impl Op for Linear {
         let at = self.places();
         let norm = self.norm.map_or(0, |_| 0b110);
         Needs {
-            x: 1 | norm | 1 << at.w | at.seed.or(at.mask).map_or(0, |i| 1 << i),
+            x: 1 | norm | 1 << at.w | at.seed.map_or(0, |i| 1 << i),
             y: u32::from(self.act != Act::None) | self.norm.map_or(0, |_| 0b10),
         }
     }
@@ -203,7 +196,6 @@ impl Op for Linear {
     fn then(&self, next: &dyn Op, i: usize, turned: bool) -> Option<Rc<dyn Op>> {
         let next = next as &dyn Any;
         let after = match (next.downcast_ref::<Binary>(), next.downcast_ref::<Dropout>()) {
-            _ if next.downcast_ref::<Gated>().is_some_and(|gated| !gated.gate && gated.mask) && !turned && !self.turned => After::Mask,
             (Some(Binary { mul: false }), _) => After::Residual,
             // No product has both: there are not as many bindings.
             (_, Some(dropout)) if dropout.residual && i == 1 && self.norm.is_none() => After::Dropout(*dropout),
@@ -219,14 +211,7 @@ impl Op for Linear {
             return self.apart(r, x, y);
         }
         let turned = self.as_x(&y[0]);
-        let [rows, out, mask] = match at.mask.map(|i| by_row(&x[i])) {
-            // Up to three axes are always joined as far as they can be.
-            Some(mask) => joined([&x[0], &turned, &mask]).unwrap_or_else(|| panic!("a mask of {:?}", x[0].shape)),
-            None => {
-                let [rows, out] = joined([&x[0], &turned]).unwrap_or_else(|| [matrix(r, &x[0]), y[0].as_rows()]);
-                [rows, out.clone(), out]
-            }
-        };
+        let [rows, out] = joined([&x[0], &turned]).unwrap_or_else(|| [matrix(r, &x[0]), y[0].as_rows()]);
         let residual = at.residual.map(|i| View { root: x[i].root, offset: x[i].offset, dtype: x[i].dtype, ..out.clone() });
         let extra = match (&self.after, &residual) {
             (After::Residual, Some(residual)) => Extra::Residual(residual),
@@ -234,7 +219,6 @@ impl Op for Linear {
                 let seed = &x[at.seed.expect("a dropout has a seed")];
                 Extra::Dropout(residual, Dropped { op, seed, n_j: y[0].shape[y[0].shape.len() - 2] })
             }
-            (After::Mask, _) => Extra::Rows(&mask),
             _ => Extra::None,
         };
         let stats = self.norm.map(|_| stats(&y[1], &rows));
@@ -277,17 +261,11 @@ impl Op for Linear {
         let y = match (&self.after, at.residual, at.seed) {
             (After::Dropout(op), Some(i), Some(seed)) => op.reference(&[x[i].clone(), y, x[seed].clone()]).remove(0),
             (_, Some(i), _) => Array::new(&y.shape, y.data.iter().zip(&x[i].data).map(|(a, b)| a + b).collect()),
-            (After::Mask, ..) => Gated::masked().reference(&[y, x[at.mask.expect("a mask")].clone()]).remove(0),
             _ => y,
         };
         outputs.insert(0, y);
         outputs
     }
-}
-
-/// A mask `[..]` as `[.., 1]`, whose elements lie side by side.
-fn by_row(mask: &View) -> View {
-    View { shape: [&mask.shape[..], &[1]].concat(), strides: [&mask.strides[..], &[1]].concat(), ..mask.clone() }
 }
 
 /// Statistics `[rows, 2]` with the outer axes of a view of the rows.
@@ -314,7 +292,7 @@ impl Linear {
                 op.forward(r, &[x[i].clone(), sum, x[at.seed.expect("a dropout has a seed")].clone()], &y[..1]);
             }
             (_, residual) => {
-                rest.extend(residual.or(at.mask).map(|i| x[i].clone()));
+                rest.extend(residual.map(|i| x[i].clone()));
                 Self { norm: None, ..*self }.forward(r, &rest, &y[..1]);
             }
         }

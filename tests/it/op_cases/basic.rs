@@ -24,9 +24,6 @@ pub(super) fn cases() -> Vec<Case> {
     const AFTER: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Signed, Draw::Signed, Draw::Below(99)];
     const TURNED: &[&[usize]] = &[&[7, 9, 20], &[20, 6], &[6], &[9, 7, 6]];
     const NORMED: &[&[usize]] = &[&[5, 9, 40], &[40], &[40], &[40, 6], &[5, 9, 6]];
-    const MASK: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Signed, Draw::Mask];
-    const NORM_MASK: &[&[usize]] = &[&[3, 70, 12], &[12], &[12], &[12, 6], &[3, 70]];
-    const NORM_MASKED: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Signed, Draw::Signed, Draw::Mask];
     let normed = |op: Linear| Linear { norm: Some(1e-5), ..op };
     let dropped = |share, turned| Linear { after: After::Dropout(dropout(share, true)), turned, ..linear(true, Act::None) };
     vec![
@@ -109,9 +106,6 @@ pub(super) fn cases() -> Vec<Case> {
         case("linear residual", Linear { after: After::Residual, ..linear(true, Act::None) }, &[&[37, 20], &[20, 70], &[70], &[37, 70]]),
         case("linear residual turned", Linear { after: After::Residual, turned: true, ..linear(true, Act::None) }, TURNED),
         case("linear norm residual", Linear { after: After::Residual, ..normed(linear(false, Act::None)) }, NORMED),
-        case("linear mask", Linear { after: After::Mask, ..linear(true, Act::None) }, &[&[5, 9, 20], &[20, 70], &[70], &[5, 9]])
-            .drawn(MASK),
-        case("linear norm mask", Linear { after: After::Mask, ..normed(linear(false, Act::None)) }, NORM_MASK).drawn(NORM_MASKED),
         case("linear dropout", dropped(Share::Nothing, false), &[&[6, 9, 12], &[12, 21], &[21], &[6, 9, 21], &[5]]).drawn(AFTER),
         case("linear dropout row", dropped(Share::Rows, false), &[&[6, 70, 12], &[12, 21], &[21], &[6, 70, 21], &[5]]).drawn(AFTER),
         case("linear dropout column", dropped(Share::Columns, false), &[&[6, 9, 12], &[12, 73], &[73], &[6, 9, 73], &[5]]).drawn(AFTER),

@@ -12,7 +12,6 @@ use crate::gpu::{Recorder, View};
 use crate::op::{Backward, Op};
 use crate::ops::axes::as_groups;
 use crate::ops::basic::copy::{accumulate, copy};
-use crate::ops::basic::gated::Gated;
 use crate::ops::basic::gemm::{self, Gemm, Norm};
 use crate::ops::basic::layer_norm::{self, LayerNorm};
 use crate::ops::basic::linear::{Act, After, Linear, joined, matrix, rows, stats};
@@ -107,12 +106,6 @@ impl Linear {
             (After::Dropout(op), Some(seed)) => {
                 let held = r.temp(&like_x.shape, DType::F32);
                 op.through(r, &b.x[seed], dy, &self.as_x(&held));
-                (held, true)
-            }
-            (After::Mask, _) => {
-                let held = r.temp(&like_x.shape, DType::F32);
-                let mask = &b.x[self.places().mask.expect("a mask")];
-                Gated::masked().through(r, mask, dy, &self.as_x(&held));
                 (held, true)
             }
             _ if self.turned => {
