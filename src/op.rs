@@ -126,6 +126,11 @@ pub trait Op: Debug + Any {
     /// What backward reads of the forward pass.
     fn needs(&self) -> Needs;
 
+    /// Inputs whose memory output 0 may take, where they lie as it does and nobody reads them later: bit `i` stands for input `i`.
+    fn in_place(&self) -> u32 {
+        0
+    }
+
     /// This operation with `before` done first, whose output 0 is its input 0, `turned` with the first two of three axes exchanged: its inputs
     /// are those of `before`, then its others; its outputs its own, then the others of `before`.
     fn following(&self, _before: &dyn Op, _turned: bool) -> Option<Rc<dyn Op>> {

@@ -51,31 +51,44 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
     }
 }
 
-// The mask of a dropout is numbered as `basic/dropout` does: rows (1) or columns (2) may share theirs.
 @compute @workgroup_size(64)
 fn forward_dropped(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
     let m = kept(at);
-    let shared_row = select(select(at.i * p.n_j + at.j, at.j, p.share == 1u), at.i, p.share == 2u);
     for (var g = at.g; g < p.groups; g += 1u << p.log) {
         let to = at.i * p.y0 + at.j * p.y1 + g;
-        y_st4(to, value(at, g, m) * dropout_factor(shared_row * p.groups + g) + residual_ld4(to));
+        y_st4(to, value(at, g, m) * factor(at, g) + residual_ld4(to));
     }
 }
 
-// dx = dy mask s,  dgate = dy mask x s (1 - s),  s = sigmoid(gate); the mask has no gradient. dy is zero in the padding.
+// The factor of a group in a dropout's mask, which is numbered as `basic/dropout` does: rows (1) or columns (2) may share theirs.
+fn factor(at: Place, g: u32) -> vec4<f32> {
+    let shared_row = select(select(at.i * p.n_j + at.j, at.j, p.share == 1u), at.i, p.share == 2u);
+    return dropout_factor(shared_row * p.groups + g);
+}
+// dx = d mask s,  dgate = d mask x s (1 - s),  s = sigmoid(gate), d = dy through the dropout; the mask has no gradient. dy is zero in the
+// padding.
+fn through(at: Place, g: u32, d: vec4<f32>) {
+    let s = sigmoid(gate_ld4(at.i * p.g0 + at.j * p.g1 + g));
+    dx_st4(at.i * p.dx0 + at.j * p.dx1 + g, d * s);
+    dgate_st4(at.i * p.dg0 + at.j * p.dg1 + g, d * x_ld4(at.i * p.x0 + at.j * p.x1 + g) * s * (1.0 - s));
+}
+
 @compute @workgroup_size(64)
 fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
     let m = kept(at);
-    for (var g = at.g; g < p.groups; g += 1u << p.log) {
-        let d = dy_ld4(at.i * p.y0 + at.j * p.y1 + g) * m;
-        let s = sigmoid(gate_ld4(at.i * p.g0 + at.j * p.g1 + g));
-        dx_st4(at.i * p.dx0 + at.j * p.dx1 + g, d * s);
-        dgate_st4(at.i * p.dg0 + at.j * p.dg1 + g, d * x_ld4(at.i * p.x0 + at.j * p.x1 + g) * s * (1.0 - s));
-    }
+    for (var g = at.g; g < p.groups; g += 1u << p.log) { through(at, g, dy_ld4(at.i * p.y0 + at.j * p.y1 + g) * m); }
+}
+
+@compute @workgroup_size(64)
+fn backward_dropped(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let at = place(wg, lane);
+    if at.j >= p.n_j { return; }
+    let m = kept(at);
+    for (var g = at.g; g < p.groups; g += 1u << p.log) { through(at, g, dy_ld4(at.i * p.y0 + at.j * p.y1 + g) * factor(at, g) * m); }
 }
 
 // dx = dy mask, where there is no gate.

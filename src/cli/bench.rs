@@ -131,7 +131,7 @@ fn ops(args: &Ops) -> Result<u8> {
     let stop = super::stop::flag();
     let best = rates::measure(&gpu, &cache)?;
     println!("{} ({} {})", gpu.info.name, gpu.info.driver, gpu.info.driver_info);
-    println!("copies {:.2} GB/s, multiply-adds {:.1} GFLOP/s", best.copy / 1e9, best.fma / 1e9);
+    println!("{}", best.line());
     if let Some([copy, fma]) = best.a_core {
         println!("for a second of one core: copies {:.2} GB, multiply-adds {:.1} GFLOP", copy / 1e9, fma / 1e9);
     }

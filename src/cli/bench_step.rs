@@ -62,7 +62,7 @@ pub fn run(args: &Step) -> Result<u8> {
     let best = rates::measure(&gpu, &cache)?;
     let info = &gpu.info;
     println!("{} ({} {})", info.name, info.driver, info.driver_info);
-    println!("copies {:.2} GB/s, multiply-adds {:.1} GFLOP/s", best.copy / 1e9, best.fma / 1e9);
+    println!("{}", best.line());
     let fitted = fit::fit(&gpu, recipe(&config)?, fit::limit(&gpu, config.device.memory_gib, 1), config.device.recompute)?;
     let (saves, e) = (fitted.saves(), fitted.recipe.extents);
     let training = TrainingStep::fitted(&gpu, &cache, fitted)?;

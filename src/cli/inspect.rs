@@ -48,6 +48,9 @@ struct Show {
     /// Print time, GFLOP/s and GB/s of every operation.
     #[arg(long)]
     times: bool,
+    /// Run command by command until one makes a value that is not finite, and print that operation with what it read.
+    #[arg(long)]
+    finite: bool,
     /// Write what is printed as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -145,6 +148,20 @@ impl Show {
             all.iter().for_each(|t| println!("{}", t.line(whole)));
             report["clock"] = json!(clock);
             report["times"] = json!(all);
+        }
+        if self.finite {
+            let mut found = None;
+            for list in session.names() {
+                found = session.first_non_finite(list)?.map(|what| (list, what));
+                if found.is_some() {
+                    break;
+                }
+            }
+            match &found {
+                Some((list, what)) => println!("list `{list}`: not finite; first {what}"),
+                None => println!("every value is finite"),
+            }
+            report["not_finite"] = json!(found);
         }
         match &self.json {
             Some(path) => text::write_whole(path, format!("{report:#}\n").as_bytes()),

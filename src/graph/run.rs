@@ -129,6 +129,11 @@ impl<'a> Session<'a> {
         self.lists.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("no command list `{name}`")).commands.clone()
     }
 
+    /// The command lists, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.lists.iter().map(|l| l.name.as_str())
+    }
+
     /// What a command is part of: its scope and operation.
     pub fn label(&self, command: usize) -> &str {
         &self.lowered.labels[self.lowered.commands[command].node]

@@ -9,9 +9,10 @@ use crate::graph::Saving;
 use crate::graph::run::Planned;
 
 /// From the least work to the least memory.
-pub const SAVINGS: [Saving; 5] = [
+pub const SAVINGS: [Saving; 6] = [
     Saving { group: 0, modules: false },
     Saving { group: 1, modules: false },
+    Saving { group: 2, modules: false },
     Saving { group: 3, modules: false },
     Saving { group: 2, modules: true },
     Saving { group: 4, modules: true },

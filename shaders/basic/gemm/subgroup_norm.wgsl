@@ -13,11 +13,16 @@
 #import gemm_finish
 #import gemm_subgroup
 
-// Statistics (mean, 1 / std, 0, 0) of A's rows, a subgroup a row; biased variance in two passes.
+// Statistics (mean, 1 / std, 0, 0) of A's rows, 16 rows a subgroup; biased variance in two passes.
 @compute @workgroup_size(8)
 fn statistics(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let at = grid(wg);
-    let base = at.z * p.as0 + at.y * p.as1 + at.x * p.as2;
+    for (var row = at.x * 16u; row < min(at.x * 16u + 16u, p.m); row++) {
+        let s = stats_of(at.z * p.as0 + at.y * p.as1 + row * p.as2, lane);
+        if lane == 0u { stats_st4(stats_place(at.zy, row), vec4<f32>(s, 0.0, 0.0)); }
+    }
+}
+fn stats_of(base: u32, lane: u32) -> vec2<f32> {
     let groups = (p.k + 3u) / 4u;
     var sum = vec4<f32>(0.0);
     for (var q = lane; q < groups; q += 8u) { sum += a_ld4(base + q); }
@@ -27,6 +32,5 @@ fn statistics(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation
         let d = (a_ld4(base + q) - mean) * lanes(q, p.k);
         square += d * d;
     }
-    let rstd = 1.0 / sqrt(subgroupAdd((square.x + square.y) + (square.z + square.w)) / f32(p.k) + p.eps);
-    if lane == 0u { stats_st4(stats_place(vec2<u32>(at.z, at.y), at.x), vec4<f32>(mean, rstd, 0.0, 0.0)); }
+    return vec2<f32>(mean, 1.0 / sqrt(subgroupAdd((square.x + square.y) + (square.z + square.w)) / f32(p.k) + p.eps));
 }

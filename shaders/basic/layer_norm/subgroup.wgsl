@@ -14,11 +14,18 @@ enable subgroups;
 
 fn sum8(lane: u32, v: f32) -> f32 { return subgroupAdd(v); }
 
+// A workgroup takes 16 rows one after the other: to start one costs as much as some rows do.
 @compute @workgroup_size(8)
-fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) { normalise(grid(wg).x, lane, lane); }
+fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let first = grid(wg).x * 16u;
+    for (var row = first; row < min(first + 16u, p.rows); row++) { normalise(row, lane, lane); }
+}
 
 @compute @workgroup_size(8)
-fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) { gradient(grid(wg).x, lane, lane); }
+fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let first = grid(wg).x * 16u;
+    for (var row = first; row < min(first + 16u, p.rows); row++) { gradient(row, lane, lane); }
+}
 
 // Both at once, for up to 256 channels and blocks of 64 rows: dx, and part[k] = (sum dy*xhat, sum dy).
 @compute @workgroup_size(8)

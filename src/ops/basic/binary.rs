@@ -86,6 +86,10 @@ impl Op for Binary {
         Needs { x: if self.mul { 0b11 } else { 0 }, y: 0 }
     }
 
+    fn in_place(&self) -> u32 {
+        0b11
+    }
+
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let outer = |v: &View| y[0].shape.len() - v.shape.len();
         // An operand whose first two axes are exchanged may reach far along the second one.

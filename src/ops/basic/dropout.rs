@@ -127,6 +127,10 @@ impl Op for Dropout {
         Needs { x: 1 << (1 + u32::from(self.residual)), y: 0 }
     }
 
+    fn in_place(&self) -> u32 {
+        if self.residual { 0b11 } else { 0b1 }
+    }
+
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let (residual, value, y) = (three(&x[0]), three(&x[x.len() - 2]), three(&y[0]));
         // Without a residual x stands in for it, so that the binding names memory that is there.

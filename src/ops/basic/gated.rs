@@ -123,7 +123,7 @@ impl Op for Gated {
         let at = self.places();
         let alike = |i: usize| Some(i) != at.mask && Some(i) != at.seed;
         let fits = x.len() == at.all && x[0].len() == 3 && (0..x.len()).filter(|&i| alike(i)).all(|i| x[i] == x[0]);
-        let mask_fits = at.mask.is_none_or(|i| x[i] == &x[0][..2]) && (self.residual || self.dropout.is_none());
+        let mask_fits = at.mask.is_none_or(|i| x[i] == &x[0][..2]) && (self.residual && self.gate || self.dropout.is_none());
         assert!(fits && mask_fits, "gated of {x:?}, {self:?}: x, a gate and a residual are [a, b, c], a mask [a, b]");
         vec![Spec::of(x[0])]
     }
@@ -148,12 +148,16 @@ impl Op for Gated {
         Needs { x: if self.gate { 0b11 } else { 0 } | bit(at.mask) | bit(at.seed), y: 0 }
     }
 
+    fn in_place(&self) -> u32 {
+        self.places().residual.map_or(0, |i| 1 << i)
+    }
+
     /// With the residual that is added to it, or the dropout before that.
     fn then(&self, next: &dyn Op, i: usize, turned: bool) -> Option<Rc<dyn Op>> {
         let next = next as &dyn Any;
         let dropout = match (next.downcast_ref::<Binary>(), next.downcast_ref::<Dropout>()) {
             (Some(Binary { mul: false }), _) => None,
-            (_, Some(dropout)) if dropout.residual && i == 1 => Some(*dropout),
+            (_, Some(dropout)) if dropout.residual && i == 1 && self.gate => Some(*dropout),
             _ => return None,
         };
         (!turned && !self.residual).then(|| Rc::new(Self { residual: true, dropout, ..*self }) as Rc<dyn Op>)
@@ -182,12 +186,6 @@ impl Op for Gated {
         if b.dx[..1 + usize::from(self.gate)].iter().all(Option::is_none) {
             return;
         }
-        let dropped = self.dropout.zip(at.seed).map(|(dropout, seed)| {
-            let held = r.temp(&dy.shape, dy.dtype);
-            dropout.through(r, &b.x[seed], dy, &held);
-            held
-        });
-        let dy = dropped.as_ref().unwrap_or(dy);
         let row = [cut(1, 0, 1)];
         let spare = |wanted: Option<&View>, r: &mut Recorder| wanted.cloned().unwrap_or_else(|| r.temp(&dy.shape, dy.dtype));
         let dx = spare(b.dx[0].as_ref(), r);
@@ -195,8 +193,10 @@ impl Op for Gated {
             return self.through(r, mask, dy, &dx);
         }
         let dgate = spare(b.dx[1].as_ref(), r);
-        let launch = Launch::new(source(), "backward", self.uniform([x, gate, mask, dy, &dx, &dgate]), groups(x));
+        let entry = if self.dropout.is_some() { "backward_dropped" } else { "backward" };
+        let launch = Launch::new(source(), entry, self.uniform([x, gate, mask, dy, &dx, &dgate]), groups(x));
         let launch = launch.read("x", x, &row).read("gate", gate, &row).read("mask", mask, &row).read("dy", dy, &row);
+        let launch = if let Some(i) = at.seed { launch.read("seed", &b.x[i], &[]) } else { launch };
         r.launch(launch.write("dx", &dx, &row).write("dgate", &dgate, &row).flops(10.0 * dy.len() as f64));
     }
 

@@ -250,8 +250,9 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
     if own && !by_tile {
         statistics(r, g, o);
     }
-    // Partial sums are kept in single precision, and only the last launch finishes them.
-    let rounded = k_step < k && o.c.dtype != DType::F32;
+    // Partial sums are kept in single precision and apart from a residual whose memory C takes; only the last launch finishes them.
+    let over = o.extra.as_ref().is_some_and(|v| v.root == o.c.root);
+    let rounded = k_step < k && (o.c.dtype != DType::F32 || over);
     let held = if rounded { r.temp(&o.c.shape, DType::F32) } else { o.c.clone() };
     if rounded && g.accumulate {
         copy::copy(r, &held, &o.c);
@@ -361,7 +362,7 @@ pub fn joins(traits: &Traits) -> bool {
 fn statistics(r: &mut Recorder, g: &Gemm, o: &Operands) {
     let norm = o.norm.as_ref().expect("a product of a norm");
     let [b0, n1, m] = [0, 1, 2].map(|i| o.a.shape[i]);
-    let per_group = if r.traits.family == Family::Subgroup { 1 } else { 64 };
+    let per_group = if r.traits.family == Family::Subgroup { 16 } else { 64 };
     let by_m = Some(cut(0, 2, per_group));
     let launch = Launch::new(source(g, &r.traits), "statistics", uniform(g, o, 0, true, None, 1), [m.div_ceil(per_group), n1, b0])
         .read("a", &o.a, &cuts(&o.a, by_m))

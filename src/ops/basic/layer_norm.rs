@@ -19,7 +19,7 @@ fn source() -> &'static Source {
 /// The family's kernels over rows, and how many rows a workgroup takes.
 fn by_rows(r: &Recorder) -> (&'static Source, usize) {
     match r.traits.family {
-        Family::Subgroup => (shader!("basic/layer_norm/subgroup"), 1),
+        Family::Subgroup => (shader!("basic/layer_norm/subgroup"), 16),
         Family::Tiled | Family::Cooperative => (source(), 8),
     }
 }

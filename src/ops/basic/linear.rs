@@ -40,7 +40,7 @@ pub enum After {
 
 /// `x [.., c_in]`, with a norm `scale, offset [c_in]`, then `w [c_in, c_out]`, with a bias `b [c_out - tail]`, with a residual that of y's
 /// shape, and with dropout its seed, to `y [.., c_out]`; and of a norm the statistics `[rows, 2]`, always f32. `x` may be any strided view
-/// where nothing comes before or after the product.
+/// where there is no norm and nothing is turned.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear {
     /// Whether there is a bias.
@@ -183,6 +183,10 @@ impl Op for Linear {
             x: 1 | norm | 1 << at.w | at.seed.map_or(0, |i| 1 << i),
             y: u32::from(self.act != Act::None) | self.norm.map_or(0, |_| 0b10),
         }
+    }
+
+    fn in_place(&self) -> u32 {
+        self.places().residual.map_or(0, |i| 1 << i)
     }
 
     /// After a layer norm, which is then made with the product.

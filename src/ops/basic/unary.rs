@@ -95,6 +95,10 @@ impl Op for Unary {
         }
     }
 
+    fn in_place(&self) -> u32 {
+        0b1
+    }
+
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let (from, to) = (as_groups(&x[0]), as_groups(&y[0]));
         let by_group = [cut(0, 0, 64)];
