@@ -13,7 +13,7 @@
 #import dropout
 struct Params {
     n_i: u32, n_j: u32, groups: u32, log: u32, gated: u32, masked: u32, plus: u32,
-    x0: u32, x1: u32, g0: u32, g1: u32, m0: u32, y0: u32, y1: u32,
+    x0: u32, x1: u32, g0: u32, g1: u32, m0: u32, half: u32, yh: u32, y0: u32, y1: u32,
     dx0: u32, dx1: u32, dg0: u32, dg1: u32,
     share: u32, threshold: u32, kept: f32, key_lo: u32, key_hi: u32,
 }
@@ -29,6 +29,8 @@ fn kept(at: Place) -> f32 {
     if p.masked == 0u { return 1.0; }
     return mask_ld(at.i * p.m0 + at.j);
 }
+// Where group `g` of a row of y lies, whose halves may be apart.
+fn y_place(at: Place, g: u32) -> u32 { return g / p.half * p.yh + at.i * p.y0 + at.j * p.y1 + g % p.half; }
 fn sigmoid(v: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + exp(-v)); }
 
 // x is zero in the padding, and so is y.
@@ -44,7 +46,7 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
     if at.j >= p.n_j { return; }
     let m = kept(at);
     for (var g = at.g; g < p.groups; g += 1u << p.log) {
-        let to = at.i * p.y0 + at.j * p.y1 + g;
+        let to = y_place(at, g);
         var v = value(at, g, m);
         if p.plus == 1u { v += residual_ld4(to); }
         y_st4(to, v);
@@ -57,7 +59,7 @@ fn forward_dropped(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocati
     if at.j >= p.n_j { return; }
     let m = kept(at);
     for (var g = at.g; g < p.groups; g += 1u << p.log) {
-        let to = at.i * p.y0 + at.j * p.y1 + g;
+        let to = y_place(at, g);
         y_st4(to, value(at, g, m) * factor(at, g) + residual_ld4(to));
     }
 }
@@ -80,7 +82,7 @@ fn backward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_inde
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
     let m = kept(at);
-    for (var g = at.g; g < p.groups; g += 1u << p.log) { through(at, g, dy_ld4(at.i * p.y0 + at.j * p.y1 + g) * m); }
+    for (var g = at.g; g < p.groups; g += 1u << p.log) { through(at, g, dy_ld4(y_place(at, g)) * m); }
 }
 
 @compute @workgroup_size(64)
@@ -88,7 +90,7 @@ fn backward_dropped(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocat
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
     let m = kept(at);
-    for (var g = at.g; g < p.groups; g += 1u << p.log) { through(at, g, dy_ld4(at.i * p.y0 + at.j * p.y1 + g) * factor(at, g) * m); }
+    for (var g = at.g; g < p.groups; g += 1u << p.log) { through(at, g, dy_ld4(y_place(at, g)) * factor(at, g) * m); }
 }
 
 // dx = dy mask, where there is no gate.
@@ -98,6 +100,6 @@ fn backward_plain(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocatio
     if at.j >= p.n_j { return; }
     let m = kept(at);
     for (var g = at.g; g < p.groups; g += 1u << p.log) {
-        dx_st4(at.i * p.dx0 + at.j * p.dx1 + g, dy_ld4(at.i * p.y0 + at.j * p.y1 + g) * m);
+        dx_st4(at.i * p.dx0 + at.j * p.dx1 + g, dy_ld4(y_place(at, g)) * m);
     }
 }

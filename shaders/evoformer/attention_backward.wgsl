@@ -168,7 +168,10 @@ fn backward_kv(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_i
 #repeat n 8
     if VG > $nu { t += vec4<f32>(dot(w[$n], go_ld4(g0.x + $nu)), dot(w[$n], go_ld4(g0.y + $nu)), dot(w[$n], go_ld4(g0.z + $nu)), dot(w[$n], go_ld4(g0.w + $nu))); }
 #end
-        if BIAS { s += bias_ld4((h * p.n_k + j) * groups(p.n_q) + (i >> 2u)); }
+        if BIAS {
+            let row = (h * p.n_q + min(four_of(i), vec4<u32>(p.n_q - 1u))) * groups(p.n_k) * 4u + j;
+            s += vec4<f32>(bias_ld(row.x), bias_ld(row.y), bias_ld(row.z), bias_ld(row.w));
+        }
         let there = four_of(i) < vec4<u32>(p.n_q);
         let soft = select(vec4<f32>(0.0), exp(s - lse), there & vec4<bool>(on));
         let e = soft * (t - delta);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::gpu::recorder::{Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
-use crate::gpu::view::LANES;
+use crate::gpu::view::{LANES, padded};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::basic::binary::Binary;
@@ -29,6 +29,8 @@ pub struct Gated {
     pub residual: bool,
     /// The dropout before the residual.
     pub dropout: Option<Dropout>,
+    /// `y [2, a, b, c / 2]`, c rounded up to whole groups, whose number is even: the halves of all channels one after the other; of a mask alone.
+    pub halves: bool,
 }
 
 /// Places of the inputs.
@@ -42,12 +44,12 @@ struct Places {
 impl Gated {
     /// A gate and, with `mask`, a mask.
     pub fn with_gate(mask: bool) -> Self {
-        Self { gate: true, mask, residual: false, dropout: None }
+        Self { gate: true, mask, residual: false, dropout: None, halves: false }
     }
 
     /// A mask alone.
     pub fn masked() -> Self {
-        Self { gate: false, mask: true, residual: false, dropout: None }
+        Self { gate: false, mask: true, residual: false, dropout: None, halves: false }
     }
 
     fn places(&self) -> Places {
@@ -63,8 +65,9 @@ impl Gated {
     /// `dx = mask dy` of `dy [a, b, c]`.
     pub(in crate::ops) fn through(&self, r: &mut Recorder, mask: &View, dy: &View, dx: &View) {
         let row = [cut(1, 0, 1)];
-        let launch = Launch::new(source(), "backward_plain", self.uniform([dy, dy, mask, dy, dx, dx]), groups(dy));
-        r.launch(launch.read("mask", mask, &row).read("dy", dy, &row).write("dx", dx, &row).flops(dy.len() as f64));
+        let by_dy = [cut(1, usize::from(self.halves), 1)];
+        let launch = Launch::new(source(), "backward_plain", self.uniform([dx, dx, mask, dy, dx, dx]), groups(dx));
+        r.launch(launch.read("mask", mask, &row).read("dy", dy, &by_dy).write("dx", dx, &row).flops(dy.len() as f64));
     }
 
     fn uniform(&self, [x, gate, mask, y, dx, dgate]: [&View; 6]) -> UniformData {
@@ -85,8 +88,10 @@ impl Gated {
             ("g1", s(gate, 1)),
             // The mask is read by element.
             ("m0", mask.strides[0].into()),
-            ("y0", s(y, 0)),
-            ("y1", s(y, 1)),
+            ("half", (if self.halves { x.groups() / 2 } else { x.groups() }).into()),
+            ("yh", if self.halves { s(y, 0) } else { 0usize.into() }),
+            ("y0", s(y, usize::from(self.halves))),
+            ("y1", s(y, usize::from(self.halves) + 1)),
             ("dx0", s(dx, 0)),
             ("dx1", s(dx, 1)),
             ("dg0", s(dgate, 0)),
@@ -124,8 +129,10 @@ impl Op for Gated {
         let alike = |i: usize| Some(i) != at.mask && Some(i) != at.seed;
         let fits = x.len() == at.all && x[0].len() == 3 && (0..x.len()).filter(|&i| alike(i)).all(|i| x[i] == x[0]);
         let mask_fits = at.mask.is_none_or(|i| x[i] == &x[0][..2]) && (self.residual && self.gate || self.dropout.is_none());
-        assert!(fits && mask_fits, "gated of {x:?}, {self:?}: x, a gate and a residual are [a, b, c], a mask [a, b]");
-        vec![Spec::of(x[0])]
+        let halves_fit = !self.halves || !self.gate && !self.residual && x[0].last().is_some_and(|c| padded(*c).is_multiple_of(2 * LANES));
+        assert!(fits && mask_fits && halves_fit, "gated of {x:?}, {self:?}: x, a gate and a residual are [a, b, c], a mask [a, b]");
+        let [a, b, c] = x[0] else { unreachable!("three axes") };
+        vec![Spec::of(&if self.halves { vec![2, *a, *b, padded(*c) / 2] } else { x[0].to_vec() })]
     }
 
     fn strided(&self, i: usize) -> bool {
@@ -160,7 +167,7 @@ impl Op for Gated {
             (_, Some(dropout)) if dropout.residual && i == 1 && self.gate => Some(*dropout),
             _ => return None,
         };
-        (!turned && !self.residual).then(|| Rc::new(Self { residual: true, dropout, ..*self }) as Rc<dyn Op>)
+        (!turned && !self.residual && !self.halves).then(|| Rc::new(Self { residual: true, dropout, ..*self }) as Rc<dyn Op>)
     }
 
     fn forward(&self, r: &mut Recorder, all: &[View], y: &[View]) {
@@ -170,8 +177,8 @@ impl Op for Gated {
         let (at, entry) = (self.places(), if self.dropout.is_some() { "forward_dropped" } else { "forward" });
         let residual = at.residual.map_or(x, |i| &all[i]);
         let launch = Launch::new(source(), entry, self.uniform([x, gate, mask, y, y, y]), groups(x));
-        let launch = launch.read("x", x, &row).read("gate", gate, &row).read("mask", mask, &row).write("y", y, &row);
-        let launch = launch.read("residual", residual, &row);
+        let launch = launch.read("x", x, &row).read("gate", gate, &row).read("mask", mask, &row);
+        let launch = launch.write("y", y, &[cut(1, usize::from(self.halves), 1)]).read("residual", residual, &row);
         let launch = if let Some(i) = at.seed { launch.read("seed", &all[i], &[]) } else { launch };
         r.launch(launch.flops(6.0 * y.len() as f64));
     }
@@ -205,6 +212,11 @@ impl Op for Gated {
         let mask = |row: usize| at.mask.map_or(1.0, |i| x[i].data[row]);
         let gate = |at: usize| if self.gate { 1.0 / (1.0 + (-x[1].data[at]).exp()) } else { 1.0 };
         let y = Array::new(&x[0].shape, (0..x[0].data.len()).map(|at| mask(at / c) * x[0].data[at] * gate(at)).collect());
+        if self.halves {
+            let w = padded(c) / 2;
+            let half = |h: usize| y.data.chunks(c).flat_map(move |row| (h * w..(h + 1) * w).map(|k| row.get(k).copied().unwrap_or(0.0)));
+            return vec![Array::new(&[2, x[0].shape[0], x[0].shape[1], w], half(0).chain(half(1)).collect())];
+        }
         match (self.dropout, at.residual, at.seed) {
             (Some(dropout), Some(i), Some(seed)) => dropout.reference(&[x[i].clone(), y, x[seed].clone()]),
             (_, Some(i), _) => vec![Array::new(&y.shape, y.data.iter().zip(&x[i].data).map(|(a, b)| a + b).collect())],

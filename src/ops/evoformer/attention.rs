@@ -179,13 +179,12 @@ impl Attention {
         Some(keep)
     }
 
-    /// The bias as `[heads, q, k]`, or with `turned` as `[heads, k, q]`.
-    pub(super) fn bias(&self, r: &mut Recorder, x: &Inputs<View>, turned: bool) -> Option<View> {
+    /// The bias as `[heads, q, k]`.
+    pub(super) fn bias(&self, r: &mut Recorder, x: &Inputs<View>) -> Option<View> {
         let pair = x.bias?;
-        let pair = if turned { pair.permute(&[1, 0, 2]) } else { pair.clone() };
         let (rows, heads) = (pair.shape[0], pair.shape[2]);
         let bias = r.temp(&[heads, rows, pair.shape[1]], pair.dtype);
-        for columns in columns(r, &pair) {
+        for columns in columns(r, pair) {
             let (pair, bias) = (pair.slice(1, columns.clone()), bias.slice(2, columns));
             let groups = [bias.groups().div_ceil(64), rows, heads];
             r.launch(Launch::new(source(), "bias_in", Self::turning(&pair, &bias, 0), groups).read("pair", &pair, &[cut(1, 0, 1)]).write(
@@ -267,7 +266,7 @@ impl Op for Attention {
         if subgroup::suits(r, n.q) {
             return subgroup::forward(self, r, &x, y);
         }
-        let (keep, bias) = (self.keep(r, &x), self.bias(r, &x, false));
+        let (keep, bias) = (self.keep(r, &x), self.bias(r, &x));
         let shift = fitting(r, query_shift(n.q), &[x.q, x.k, x.v, x.gate.unwrap_or(x.q)]);
         let (rows, queries) = (64 >> shift, 1 << shift);
         let by_query = [cut(2, 0, rows), cut(0, 1, queries), cut(1, 2, 1)];

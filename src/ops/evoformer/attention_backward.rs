@@ -105,17 +105,20 @@ pub(super) fn record(op: &Attention, r: &mut Recorder, b: &Backward) {
     let of = |i: Option<usize>| i.and_then(|i| b.dx[i].as_ref());
     let [_, bias, gate] = op.places();
     prepare(&common, r, b, of(gate));
-    if subgroup::suits(r, n.q) && (b.dx[0].is_some() || of(bias).is_some()) {
+    let (by_query, by_key) = (b.dx[0].is_some() || of(bias).is_some(), b.dx[1].is_some() || b.dx[2].is_some());
+    let (q_suits, k_suits) = (subgroup::suits(r, n.q), subgroup::suits(r, n.k));
+    // Turned once for all kernels but those of subgroups.
+    let turned = (by_query && !q_suits || by_key && !k_suits).then(|| op.bias(r, &common.x)).flatten();
+    if by_query && q_suits {
         subgroup::queries(&common, r, of(Some(0)), of(bias));
-    } else {
-        let turned = (b.dx[0].is_some() || of(bias).is_some()).then(|| op.bias(r, &common.x, false)).flatten();
+    } else if by_query {
         of(Some(0)).into_iter().for_each(|dq| queries(&common, r, turned.as_ref(), dq));
         of(bias).into_iter().for_each(|dbias| pair_bias(&common, r, turned.as_ref().expect("a bias that has a gradient"), dbias));
     }
-    match (of(Some(1)), of(Some(2))) {
-        (None, None) => {}
-        (dk, dv) if subgroup::suits(r, n.k) => subgroup::keys(&common, r, dk, dv),
-        (dk, dv) => keys(&common, r, dk, dv),
+    if by_key && k_suits {
+        subgroup::keys(&common, r, of(Some(1)), of(Some(2)));
+    } else if by_key {
+        keys(&common, r, turned.as_ref(), of(Some(1)), of(Some(2)));
     }
 }
 
@@ -176,14 +179,13 @@ fn queries(c: &Common, r: &mut Recorder, bias: Option<&View>, dq: &View) {
     r.launch(launch.flops(c.flops(2, 1)));
 }
 
-fn keys(c: &Common, r: &mut Recorder, dk: Option<&View>, dv: Option<&View>) {
+fn keys(c: &Common, r: &mut Recorder, bias: Option<&View>, dk: Option<&View>, dv: Option<&View>) {
     let n = &c.n;
     let dk = dk.cloned().unwrap_or_else(|| r.temp(&c.x.k.shape, DType::F32));
     let dv = dv.cloned().unwrap_or_else(|| r.temp(&c.x.v.shape, DType::F32));
     let shift = fitting(r, query_shift(n.k), &[c.x.q, c.x.k, c.x.v, &dk, &dv]);
     let (rows, keys) = (64 >> shift, 1 << shift);
     let by_key = [cut(2, 0, rows), cut(0, 1, keys), cut(1, 2, 1)];
-    let bias = c.op.bias(r, &c.x, true);
     let mut launch = c
         .launch(source(), "backward_kv", c.uniform(shift, 1, false, [&dk, &dv]), [n.k.div_ceil(keys), n.h, n.b.div_ceil(rows)])
         .read("q", c.x.q, &by_row_and_head(rows))
@@ -193,8 +195,8 @@ fn keys(c: &Common, r: &mut Recorder, dk: Option<&View>, dv: Option<&View>) {
         .read("aux", &c.aux, &[cut(2, 0, rows)])
         .write("dk", &dk, &by_key)
         .write("dv", &dv, &by_key);
-    launch = match &bias {
-        Some(bias) => launch.read("bias", bias, &[cut(1, 0, 1), cut(0, 1, keys)]),
+    launch = match bias {
+        Some(bias) => launch.read("bias", bias, &[cut(1, 0, 1)]),
         None => launch.read("bias", c.x.k, &by_key),
     };
     r.launch(launch.flops(c.flops(2, 2)));

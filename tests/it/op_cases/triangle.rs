@@ -40,6 +40,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("gated dropout column", dropped(false, Share::Columns), &[&[5, 7, 12], &[5, 7, 12], &[5, 7, 12], &[5]]).drawn(UNMASKED),
         case("shared rows 1", SharedRows, &[&[1, 1]]).drawn(&[Draw::Mask]),
         case("shared rows", SharedRows, &[&[70, 67]]).drawn(&[Draw::Mask]),
+        case("masked halves 7", Gated { halves: true, ..Gated::masked() }, &[&[5, 3, 7], &[5, 3]]).drawn(MASKED),
+        case("masked halves", Gated { halves: true, ..Gated::masked() }, &[&[17, 9, 24], &[17, 9]]).drawn(MASKED),
         case("mean 1", mean, &[&[1, 1, 3], &[1, 1, 3], &[1, 1, 1], &[12, 5], &[5]]).drawn(MEAN_3),
         case("mean 3", mean, &[&[5, 9, 3], &[5, 9, 3], &[9, 9, 1], &[12, 33], &[33]]).drawn(MEAN_3),
         case("mean 16", mean, &[&[7, 17, 16], &[7, 17, 8], &[17, 17, 1], &[128, 9], &[9]]).drawn(MEAN),
