@@ -47,6 +47,7 @@ const LIBRARY: &[(&str, &str)] = &[
     lib!("gemm_cooperative"),
     lib!("gemm_dropout"),
     lib!("gemm_finish"),
+    lib!("gemm_masked"),
     lib!("gemm_norm"),
     lib!("gemm_raw"),
     lib!("gemm_subgroup"),

@@ -28,5 +28,5 @@ pub fn outer_product_mean<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>
     let norm = graph.once("shared rows", mask, || graph.apply(SharedRows, &[mask])); // [n_res, n_res, 1]
     let w = scope.param(Decl { name: "output_w", input: &[c, c], output: &[c_z], init: Init::Constant(0.0) });
     let b = scope.param(Decl { name: "output_b", input: &[], output: &[c_z], init: Init::Constant(0.0) });
-    graph.apply(OuterProductMean, &[side(0), side(1), norm, w, b]) // lines 3-4  [n_res, n_res, c_z]
+    graph.apply(OuterProductMean::default(), &[side(0), side(1), norm, w, b]) // lines 3-4  [n_res, n_res, c_z]
 }

@@ -137,7 +137,7 @@ fn cases() -> Vec<Case> {
         triangle("triangle incoming", false, ["*jc", "*ic"], incoming),
         case(
             "outer product mean",
-            OuterProductMean,
+            OuterProductMean::default(),
             &[
                 (&[128, 256, 32], "*i*", s),
                 (&[128, 256, 32], "*i*", s),

@@ -22,6 +22,8 @@ pub enum Extra<'a> {
     Residual(&'a View),
     /// `* mask`, of C's shape with one column.
     Mask(&'a View),
+    /// `* mask + residual`: what [`Extra::Mask`] and [`Extra::Residual`] are.
+    MaskedResidual(&'a View, &'a View),
     /// `dropout(..) + residual`: see [`Dropped`].
     Dropout(&'a View, Dropped<'a>),
 }
@@ -101,6 +103,8 @@ struct Operands {
     extra: Option<View>,
     sums: Option<View>,
     norm: Option<NormViews>,
+    /// Of [`Extra::MaskedResidual`].
+    mask: Option<View>,
     /// Rows of k of each part, 0 for one sum.
     block: usize,
     /// Rows of C's tensor before its first one here, and from one to the next along each axis but the last.
@@ -139,14 +143,15 @@ fn four(view: &View) -> View {
 pub fn record(r: &mut Recorder, g: &Gemm) {
     let extra = match g.extra {
         Extra::None => None,
-        Extra::Residual(v) | Extra::Mask(v) | Extra::Dropout(v, _) => Some(four(v)),
+        Extra::Residual(v) | Extra::Mask(v) | Extra::MaskedResidual(_, v) | Extra::Dropout(v, _) => Some(four(v)),
     };
     if g.block > 0 {
         return split(r, g);
     }
     let c = four(g.c);
     let (norm, rows) = (g.norm.as_ref().map(NormViews::of), rows_of(&c));
-    let whole = Operands { a: four(g.a), b: four(g.b), c, extra, sums: g.sums.map(row), norm, block: 0, rows };
+    let mask = if let Extra::MaskedResidual(mask, _) = g.extra { Some(four(mask)) } else { None };
+    let whole = Operands { a: four(g.a), b: four(g.b), c, extra, sums: g.sums.map(row), norm, mask, block: 0, rows };
     let (m, n) = (whole.c.shape[2], whole.c.shape[3]);
     let k = whole.a.shape[if g.ta { 2 } else { 3 }];
     let a_fits = whole.a.shape[2..] == if g.ta { [k, m] } else { [m, k] };
@@ -184,6 +189,7 @@ fn split(r: &mut Recorder, g: &Gemm) {
             extra: None,
             sums: g.sums.map(|v| lead(v, &[1, 1])),
             norm: g.norm.as_ref().map(NormViews::of),
+            mask: None,
             block: g.block,
             rows: (0, [0; 3]),
         };
@@ -231,8 +237,8 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
         for i in 0..n1 {
             let extra = o.extra.as_ref().map(|v| at(v, i));
             let norm = o.norm.as_ref().map(|v| NormViews { stats: at(&v.stats, i), ..v.clone() });
-            let rows = (o.rows.0 + i * o.rows.1[1], o.rows.1);
-            let one = Operands { a: at(&o.a, i), b: at(&o.b, i), c: at(&o.c, i), extra, norm, rows, ..o.clone() };
+            let (mask, rows) = (o.mask.as_ref().map(|v| at(v, i)), (o.rows.0 + i * o.rows.1[1], o.rows.1));
+            let one = Operands { a: at(&o.a, i), b: at(&o.b, i), c: at(&o.c, i), extra, norm, mask, rows, ..o.clone() };
             pieces(r, g, &one);
         }
         return;
@@ -279,6 +285,7 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
                     extra: o.extra.as_ref().map(|v| cut(v, &ms, &columns(v))),
                     sums: o.sums.as_ref().filter(|_| m0 == 0).map(|v| v.slice(3, ns.clone())),
                     norm,
+                    mask: o.mask.as_ref().map(|v| v.slice(2, ms.clone())),
                     block: 0,
                     rows: (o.rows.0 + m0 * o.rows.1[2], o.rows.1),
                 };
@@ -311,9 +318,9 @@ fn uniform(g: &Gemm, o: &Operands, n0: usize, last: bool, bias: Option<&View>, t
     let (sa, sb, sc) = (blocks(&o.a), blocks(&o.b), strides(&o.c));
     let extra = o.extra.as_ref().filter(|_| last);
     let se = extra.or(o.sums.as_ref()).map_or([0; 3], strides);
-    let ss = o.norm.as_ref().map_or([0; 3], |norm| blocks(&norm.stats));
+    let ss = o.norm.as_ref().map(|norm| blocks(&norm.stats)).or(o.mask.as_ref().map(strides)).unwrap_or_default();
     let kind = match g.extra {
-        Extra::Residual(_) | Extra::Dropout(..) if last => 1,
+        Extra::Residual(_) | Extra::MaskedResidual(..) | Extra::Dropout(..) if last => 1,
         Extra::Mask(_) if last => 2,
         _ => 0,
     };
@@ -339,21 +346,23 @@ fn uniform(g: &Gemm, o: &Operands, n0: usize, last: bool, bias: Option<&View>, t
 
 /// The kernel of a product, and what is beside it in its file.
 fn source(g: &Gemm, traits: &Traits) -> &'static Source {
-    let dropped = matches!(g.extra, Extra::Dropout(..));
-    match (traits.family, g.norm.is_some(), dropped) {
-        (Family::Subgroup, false, false) => shader!("basic/gemm/subgroup"),
-        (Family::Subgroup, true, false) => shader!("basic/gemm/subgroup_norm"),
-        (Family::Subgroup, false, true) => shader!("basic/gemm/subgroup_dropout"),
-        (Family::Tiled, false, false) => shader!("basic/gemm"),
-        (Family::Tiled, true, false) => shader!("basic/gemm/norm"),
-        (Family::Tiled, false, true) => shader!("basic/gemm/dropout"),
-        (Family::Cooperative, false, false) if traits.cooperative == 16 => shader!("basic/gemm/cooperative16"),
-        (Family::Cooperative, false, false) => shader!("basic/gemm/cooperative8"),
-        (family, norm, _) => panic!("no product of family {family:?} with norm {norm} and dropout {dropped}"),
+    let plain = matches!(g.extra, Extra::None | Extra::Residual(_) | Extra::Mask(_));
+    match (traits.family, g.extra, g.norm.is_some()) {
+        (Family::Subgroup, _, false) if plain => shader!("basic/gemm/subgroup"),
+        (Family::Subgroup, _, true) if plain => shader!("basic/gemm/subgroup_norm"),
+        (Family::Subgroup, Extra::Dropout(..), false) => shader!("basic/gemm/subgroup_dropout"),
+        (Family::Subgroup, Extra::MaskedResidual(..), false) => shader!("basic/gemm/subgroup_masked"),
+        (Family::Tiled, _, false) if plain => shader!("basic/gemm"),
+        (Family::Tiled, _, true) if plain => shader!("basic/gemm/norm"),
+        (Family::Tiled, Extra::Dropout(..), false) => shader!("basic/gemm/dropout"),
+        (Family::Tiled, Extra::MaskedResidual(..), false) => shader!("basic/gemm/masked"),
+        (Family::Cooperative, _, false) if plain && traits.cooperative == 16 => shader!("basic/gemm/cooperative16"),
+        (Family::Cooperative, _, false) if plain => shader!("basic/gemm/cooperative8"),
+        (family, extra, norm) => panic!("no product of family {family:?} with norm {norm} and {extra:?}"),
     }
 }
 
-/// Whether products of the family take A by its layer norm, and drop out their results.
+/// Whether products of the family take A by its layer norm, and drop out their results or mask them before a residual.
 pub fn joins(traits: &Traits) -> bool {
     traits.family != Family::Cooperative
 }
@@ -408,6 +417,9 @@ fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, (n0, by_tile): (usize, bool)
         if r.traits.family == Family::Tiled {
             launch = launch.constant("OWN", f64::from(u8::from(by_tile)));
         }
+    }
+    if let Some(mask) = &o.mask {
+        launch = launch.read("mask", mask, &cuts(mask, by_m));
     }
     if let Extra::Dropout(_, dropped) = g.extra {
         launch = launch.read("seed", dropped.seed, &[]);

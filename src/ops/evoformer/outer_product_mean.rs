@@ -5,14 +5,17 @@
 //! `[i, c, e, j]` is a matrix of rows `i c` and columns `e j`, and for one `i` a matrix of rows `c e` and columns `j`; `[c, e, i, j]` is a
 //! matrix of rows `c e` and columns `i j`.
 
+use std::any::Any;
 use std::ops::Range;
+use std::rc::Rc;
 
 use crate::gpu::recorder::{Late, Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
 use crate::gpu::view::{contiguous_strides, padded, padded_len};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
-use crate::ops::basic::copy::copy;
+use crate::ops::basic::binary::Binary;
+use crate::ops::basic::copy::{accumulate, copy};
 use crate::ops::basic::gemm::{self, Extra, Gemm};
 use crate::ops::basic::sum;
 use crate::ops::evoformer::triangle_product::turn;
@@ -25,13 +28,16 @@ fn source() -> &'static Source {
     shader!("evoformer/outer_product_mean")
 }
 
-/// `left [s, n, c]` and `right [s, n, e]`, both already masked, `norm [n, n, 1]`, `w [c e, f]`, `b [f]` to `[n, n, f]`:
-/// `(sum_sce left[s, i, c] right[s, j, e] w[c, e, f] + b[f]) norm[i, j]`. Rows of `w` are those of `[c, e, f]`
+/// `left [s, n, c]` and `right [s, n, e]`, both already masked, `norm [n, n, 1]`, `w [c e, f]`, `b [f]`, and where there is one a residual, to `[n, n, f]`:
+/// `(sum_sce left[s, i, c] right[s, j, e] w[c, e, f] + b[f]) norm[i, j] + residual[i, j, f]`. Rows of `w` are those of `[c, e, f]`
 /// with `e` padded to whole groups, as the arena of parameters holds `output_w`, and zero there. The bias is multiplied too, as in AlphaFold's code; the
 /// norm, see [`super::shared_rows`], is not differentiable. Workspace: the outer products of as many residues `i` as four times the device's limit allows, at least
 /// sixteen; turned operands; and, backwards, one tensor of the output's size.
-#[derive(Debug, Clone, Copy)]
-pub struct OuterProductMean;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OuterProductMean {
+    /// Whether a residual `[n, n, f]` follows, which is added.
+    pub residual: bool,
+}
 
 /// The numbers of a launch.
 fn uniform(n: usize, groups: usize) -> UniformData {
@@ -184,7 +190,8 @@ impl Op for OuterProductMean {
     }
 
     fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
-        let fits = x.len() == 5
+        let fits = x.len() == 5 + usize::from(self.residual)
+            && (!self.residual || x[5] == [x[0][1], x[0][1], x[4][0]])
             && [x[0], x[1]].iter().all(|s| s.len() == 3)
             && x[0][..2] == x[1][..2]
             && x[2] == [x[0][1], x[0][1], 1]
@@ -203,6 +210,20 @@ impl Op for OuterProductMean {
         i > 2
     }
 
+    fn passes(&self, i: usize) -> bool {
+        i == 5
+    }
+
+    fn in_place(&self) -> u32 {
+        1 << 5
+    }
+
+    /// With the residual that is added to it.
+    fn then(&self, next: &dyn Op, _i: usize, turned: bool) -> Option<Rc<dyn Op>> {
+        let sum = matches!((next as &dyn Any).downcast_ref(), Some(Binary { mul: false }));
+        (sum && !turned && !self.residual).then(|| Rc::new(Self { residual: true }) as Rc<dyn Op>)
+    }
+
     fn needs(&self) -> Needs {
         Needs { x: 0b01111, y: 0 }
     }
@@ -214,17 +235,27 @@ impl Op for OuterProductMean {
         let (left, right) = (size.flat(&x[0]), size.turned(r, &x[1])); // [s, n c], [s, e, n]
         let right = unpadded(&right, &[right.shape[0], size.e * size.pitch]); // [s, e n]
         let outer = size.outer(r);
+        let (apart, y) = (self.residual && !gemm::joins(&r.traits), &y[0]);
+        let apart = apart.then(|| r.temp(&y.shape, y.dtype));
+        let residual = x.get(5).filter(|_| apart.is_none());
         for i in size.chunks() {
             let by_operand = size.by_operand(&outer, i.len());
             let columns = left.slice(1, i.start * size.c..i.end * size.c);
             gemm::record(r, &Gemm::new(&columns, true, &right, false, &by_operand)); // line 3
             let (n, by_residue) = (size.n, size.by_residue(&outer, i.len()));
-            let [out, norm] = [&y[0], norm].map(|v| {
+            let rows = |v: &View| {
                 let part = v.slice(0, i.clone());
                 matrices(&part, 0, [i.len(), 1, n, v.width()], [v.strides[0], 0, v.strides[1]])
-            });
-            // line 4
-            gemm::record(r, &Gemm { bias: Some(&x[4]), extra: Extra::Mask(&norm), ..Gemm::new(&by_residue, true, &w, false, &out) });
+            };
+            let (out, norm, residual) = (rows(apart.as_ref().unwrap_or(y)), rows(norm), residual.map(rows));
+            let extra = residual.as_ref().map_or(Extra::Mask(&norm), |residual| Extra::MaskedResidual(&norm, residual));
+            gemm::record(r, &Gemm { bias: Some(&x[4]), extra, ..Gemm::new(&by_residue, true, &w, false, &out) }); // line 4
+        }
+        if let Some(apart) = apart {
+            if x[5].root != y.root {
+                copy(r, y, &x[5]);
+            }
+            accumulate(r, y, &apart);
         }
     }
 
@@ -232,6 +263,12 @@ impl Op for OuterProductMean {
     // db[f] = sum_ij ds,  dw[c, e, f] = sum_ij o ds,  do[i, j, c, e] = sum_f ds w,
     // dleft[s, i, c] = sum_je right[s, j, e] do,  dright[s, j, e] = sum_ic left[s, i, c] do.
     fn backward(&self, r: &mut Recorder, b: &Backward) {
+        if let Some(to) = b.dx.get(5).and_then(Option::as_ref) {
+            if b.adds(5) { accumulate(r, to, b.dy0()) } else { copy(r, to, b.dy0()) }
+        }
+        if b.dx[..5].iter().all(Option::is_none) {
+            return;
+        }
         let (x, size) = (b.x, Sizes::new(r, b.x));
         let w = size.weights(r, &x[3]);
         let ds = weighed(r, b.dy0(), &x[2]); // [n, n, f]
@@ -284,6 +321,9 @@ impl Op for OuterProductMean {
                 sum.iter_mut().enumerate().for_each(|(at, v)| *v += o * x[3].data[(p * padded(e) + q) * f + at]);
             }
             sum.iter().enumerate().for_each(|(at, v)| y.data[(i * n + j) * f + at] = v * x[2].data[i * n + j]);
+            if let Some(residual) = x.get(5) {
+                (0..f).map(|at| (i * n + j) * f + at).for_each(|at| y.data[at] += residual.data[at]);
+            }
         }
         vec![y]
     }

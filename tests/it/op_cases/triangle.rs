@@ -21,7 +21,7 @@ pub(super) fn cases() -> Vec<Case> {
         let dropout = Dropout { rate: 0.25, share, key: 0x1234_5678_9abc_def1, residual: true };
         Gated { residual: true, dropout: Some(dropout), ..Gated::with_gate(mask) }
     };
-    let mean = OuterProductMean;
+    let mean = OuterProductMean::default();
     vec![
         case("triangle out 1", out, &[&[1, 1, 3], &[1, 1, 3]]),
         case("triangle out 17", out, &[&[17, 17, 33], &[17, 17, 33]]),
@@ -45,6 +45,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("mean 1", mean, &[&[1, 1, 3], &[1, 1, 3], &[1, 1, 1], &[12, 5], &[5]]).drawn(MEAN_3),
         case("mean 3", mean, &[&[5, 9, 3], &[5, 9, 3], &[9, 9, 1], &[12, 33], &[33]]).drawn(MEAN_3),
         case("mean 16", mean, &[&[7, 17, 16], &[7, 17, 8], &[17, 17, 1], &[128, 9], &[9]]).drawn(MEAN),
+        case("mean residual", OuterProductMean { residual: true }, &[&[5, 9, 3], &[5, 9, 3], &[9, 9, 1], &[12, 33], &[33], &[9, 9, 33]])
+            .drawn(MEAN_3),
         // One residue's outer products exceed the small binding.
         case("mean 32", mean, &[&[2, 18, 32], &[2, 18, 32], &[18, 18, 1], &[1024, 3], &[3]]).drawn(MEAN),
         case("mean 33", mean, &[&[3, 17, 33], &[3, 17, 5], &[17, 17, 1], &[264, 4], &[4]]).drawn(MEAN_5),
