@@ -1,5 +1,6 @@
 // y = residual + dropout(mask * x * sigmoid(gate)), the mask of a row repeated over its channels. Strides count groups of four; what is not
 // there is 1, and a residual 0. The residual lies as y does.
+#import bits
 #import philox
 #storage x
 #storage gate
@@ -13,7 +14,7 @@
 #import dropout
 struct Params {
     n_i: u32, n_j: u32, groups: u32, log: u32, gated: u32, masked: u32, plus: u32,
-    x0: u32, x1: u32, g0: u32, g1: u32, m0: u32, half: u32, yh: u32, y0: u32, y1: u32,
+    x0: u32, x1: u32, g0: u32, g1: u32, m0: u32, width: u32, half: u32, yh: u32, y0: u32, y1: u32,
     dx0: u32, dx1: u32, dg0: u32, dg1: u32,
     share: u32, threshold: u32, kept: f32, key_lo: u32, key_hi: u32,
 }
@@ -93,13 +94,13 @@ fn backward_dropped(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocat
     for (var g = at.g; g < p.groups; g += 1u << p.log) { through(at, g, dy_ld4(y_place(at, g)) * factor(at, g) * m); }
 }
 
-// dx = dy mask, where there is no gate.
+// dx = dy mask, where there is no gate. The last half of dy may be wider than what it came from.
 @compute @workgroup_size(64)
 fn backward_plain(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
     let m = kept(at);
     for (var g = at.g; g < p.groups; g += 1u << p.log) {
-        dx_st4(at.i * p.dx0 + at.j * p.dx1 + g, dy_ld4(y_place(at, g)) * m);
+        dx_st4(at.i * p.dx0 + at.j * p.dx1 + g, dy_ld4(y_place(at, g)) * m * lanes(g, p.width));
     }
 }

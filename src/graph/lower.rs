@@ -95,7 +95,9 @@ impl Inner {
             last.extend(reads.into_iter().chain(writes).map(|root| (root, index)));
         }
         let mut taken: BTreeMap<Root, Root> = BTreeMap::new();
-        let whole = |v: &View| v.offset == 0 && v.is_contiguous() && padded_len(&v.shape) * v.dtype.size() == self.roots[v.root.0 as usize].bytes as usize;
+        let whole = |v: &View| {
+            v.offset == 0 && v.is_contiguous() && padded_len(&v.shape) * v.dtype.size() == self.roots[v.root.0 as usize].bytes as usize
+        };
         for (index, step) in kept() {
             let Step::Forward(n) = step else { continue };
             let node = &self.nodes[*n];

@@ -25,7 +25,14 @@ fn a_case_is_printed_drawn_timed_and_dumped() {
     let out = inspect(&["case", case.to_str().unwrap(), "--print", "--memory", "--times", "--finite", "--dump", "*linear"], &more);
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
-    assert!(said.contains("basic/gemm") && said.contains("clock") && said.contains("fullest at") && said.contains("every value is finite") && said.contains("pass"), "{said}");
+    assert!(
+        said.contains("basic/gemm")
+            && said.contains("clock")
+            && said.contains("fullest at")
+            && said.contains("every value is finite")
+            && said.contains("pass"),
+        "{said}"
+    );
 
     // Edges lead from commands that are there to commands that come later.
     let dot = std::fs::read_to_string(&dot).unwrap();

@@ -88,6 +88,7 @@ impl Gated {
             ("g1", s(gate, 1)),
             // The mask is read by element.
             ("m0", mask.strides[0].into()),
+            ("width", x.width().into()),
             ("half", (if self.halves { x.groups() / 2 } else { x.groups() }).into()),
             ("yh", if self.halves { s(y, 0) } else { 0usize.into() }),
             ("y0", s(y, usize::from(self.halves))),
