@@ -12,19 +12,25 @@ fn sum4(lane: u32, v: f32) -> f32 {
 }
 fn total(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 
-// Mean and 1 / std of a row of A, biased variance in two passes.
+// Mean and 1 / std of a row of A, biased variance in two passes; added in the order of `basic/layer_norm`, where eight invocations own a row: each
+// of the four here stands for two of them.
 fn own_stats(batch: vec2<u32>, i: u32, lane: u32) -> vec2<f32> {
     let base = batch.x * p.as0 + batch.y * p.as1 + min(i, p.m - 1u) * p.as2;
     let groups = (p.k + 3u) / 4u;
-    var sum = vec4<f32>(0.0);
-    for (var q = lane & 3u; q < groups; q += 4u) { sum += a_ld4(base + q); }
-    let mean = sum4(lane, total(sum)) / f32(p.k);
-    var square = vec4<f32>(0.0);
-    for (var q = lane & 3u; q < groups; q += 4u) {
+    let first = (lane & 3u) * 2u;
+#repeat e 2
+    var sum$e = vec4<f32>(0.0);
+    for (var q = first + $eu; q < groups; q += 8u) { sum$e += a_ld4(base + q); }
+#end
+    let mean = sum4(lane, total(sum0) + total(sum1)) / f32(p.k);
+#repeat e 2
+    var square$e = vec4<f32>(0.0);
+    for (var q = first + $eu; q < groups; q += 8u) {
         let d = (a_ld4(base + q) - mean) * lanes(q, p.k);
-        square += d * d;
+        square$e += d * d;
     }
-    return vec2<f32>(mean, 1.0 / sqrt(sum4(lane, total(square)) / f32(p.k) + p.eps));
+#end
+    return vec2<f32>(mean, 1.0 / sqrt(sum4(lane, total(square0) + total(square1)) / f32(p.k) + p.eps));
 }
 fn tile_stats(batch: vec2<u32>, i: u32, lane: u32, first: bool) -> vec2<f32> {
     if TA { return vec2<f32>(0.0, 1.0); }

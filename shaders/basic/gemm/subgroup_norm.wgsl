@@ -13,7 +13,8 @@
 #import gemm_finish
 #import gemm_subgroup
 
-// Statistics (mean, 1 / std, 0, 0) of A's rows, 16 rows a subgroup; biased variance in two passes.
+// Statistics (mean, 1 / std, 0, 0) of A's rows, 16 rows a subgroup; biased variance in two passes, added
+// in the order of `basic/layer_norm/subgroup`, so that no bit depends on what is joined.
 @compute @workgroup_size(8)
 fn statistics(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let at = grid(wg);

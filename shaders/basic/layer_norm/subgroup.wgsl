@@ -14,40 +14,6 @@ enable subgroups;
 
 fn sum8(lane: u32, v: f32) -> f32 { return subgroupAdd(v); }
 
-// Rows of up to 128 channels, whose number the pipeline knows: a lane a row, so that nothing is summed across lanes.
-override GROUPS: u32 = 32u;
-fn narrow_row(row: u32) {
-    let base = min(row, p.rows - 1u) * p.groups;
-    var sum = vec4<f32>(0.0);
-#repeat i 32
-    var v$i = vec4<f32>(0.0);
-    if $iu < GROUPS {
-        v$i = x_ld4(base + $iu);
-        sum += v$i;
-    }
-#end
-    let mean = total(sum) / f32(p.width);
-    var square = vec4<f32>(0.0);
-#repeat i 32
-    if $iu < GROUPS {
-        v$i = (v$i - mean) * lanes($iu, p.width);
-        square += v$i * v$i;
-    }
-#end
-    let rstd = 1.0 / sqrt(total(square) / f32(p.width) + p.eps);
-    if row >= p.rows { return; }
-    stats_st4(row, vec4<f32>(mean, rstd, 0.0, 0.0));
-#repeat i 32
-    if $iu < GROUPS { scaled(base, $iu, v$i * rstd); }
-#end
-}
-
-@compute @workgroup_size(8)
-fn forward_narrow(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-    narrow_row(grid(wg).x * 16u + lane);
-    narrow_row(grid(wg).x * 16u + 8u + lane);
-}
-
 // A workgroup takes 16 rows one after the other: to start one costs as much as some rows do.
 @compute @workgroup_size(8)
 fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {

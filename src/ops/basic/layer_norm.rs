@@ -9,9 +9,6 @@ use crate::op::{Array, Backward, Needs, Op, Spec};
 /// Rows that one partial sum of the parameters' gradients covers: fixed, so that neither chunks nor devices change a bit.
 const BLOCK: usize = 64;
 
-/// Groups of a row that one lane of a CPU's subgroup takes.
-const NARROW: usize = 32;
-
 /// Groups of a row that stay in registers.
 const REGISTERS: usize = 64;
 
@@ -70,16 +67,14 @@ impl Op for LayerNorm {
         let n = rows.n_rows();
         let (source, per_group) = by_rows(r);
         let by_row = [cut(0, 0, per_group)];
-        let narrow = r.traits.family == Family::Subgroup && rows.groups() <= NARROW;
-        let entry = if narrow { "forward_narrow" } else { "forward" };
-        let launch = Launch::new(source, entry, self.uniform(n, &rows), [n.div_ceil(per_group), 1, 1])
+        let launch = Launch::new(source, "forward", self.uniform(n, &rows), [n.div_ceil(per_group), 1, 1])
             .read("x", &rows, &by_row)
             .read("scale", &x[1], &[])
             .read("offset", &x[2], &[])
             .write("y", &out, &by_row)
             .write("stats", &y[1], &by_row)
             .flops(8.0 * rows.len() as f64);
-        r.launch(if narrow { launch.constant("GROUPS", rows.groups() as f64) } else { launch });
+        r.launch(launch);
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
