@@ -143,6 +143,12 @@ pub trait Op: Debug + Any {
         None
     }
 
+    /// `before` and this operation, where the tensor between them (output 0 of `before`, input 0 here, read by nobody else) has a gradient that
+    /// is theirs alone: the two as they are when they mean something else by it, so that `before` has less to do. Forward passes stay.
+    fn agreed(&self, _before: &dyn Op) -> Option<[Rc<dyn Op>; 2]> {
+        None
+    }
+
     /// Records the forward pass.
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]);
 

@@ -1,5 +1,5 @@
 //! Neighbours joined before anything is run: an operation that can do what comes before or after it in one goes there, and what was between
-//! them is never stored.
+//! them is never stored. Others stay two, and agree on the gradient between them.
 //!
 //! Which pairs there are, operations say. What is joined depends on the recording alone, so that it is the same wherever a part of it is
 //! computed again. Must not know any operation.
@@ -28,6 +28,9 @@ impl Inner {
         }
         for n in 0..self.nodes.len() {
             self.join_before(n, &readers, once);
+            if once {
+                self.agree(n, &readers);
+            }
             self.join_after(n, &readers);
         }
     }
@@ -71,6 +74,19 @@ impl Inner {
             self.nodes[n].y.push(base);
         }
         (self.nodes[n].op, self.nodes[n].x) = (op, x);
+    }
+
+    /// Lets node `n` and the maker of its first input agree on what the gradient between them is. What is joined to `n` later keeps to it.
+    fn agree(&mut self, n: usize, readers: &[usize]) {
+        let node = &self.nodes[n];
+        let Some((made, _)) = node.x.first().and_then(|&t| self.maker(n, t)) else { return };
+        let before = &self.nodes[made];
+        if readers.get(before.y[0]) != Some(&1) {
+            return;
+        }
+        if let Some([first, second]) = node.op.agreed(&*before.op) {
+            (self.nodes[made].op, self.nodes[n].op) = (first, second);
+        }
     }
 
     fn join_after(&mut self, n: usize, readers: &[usize]) {

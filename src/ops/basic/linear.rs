@@ -55,6 +55,10 @@ pub struct Linear {
     pub after: After,
     /// `x [a, b, c_in]` gives `y [b, a, c_out]`.
     pub turned: bool,
+    /// The gradient of `y` is given as that of the sum before the activation.
+    pub dy_of_sum: bool,
+    /// `x` is the result of a ReLU, and its gradient is given as that of what the ReLU was given.
+    pub dx_before_relu: bool,
 }
 
 /// Places of the inputs.
@@ -69,7 +73,7 @@ struct Places {
 impl Linear {
     /// A map with a bias and an activation.
     pub fn biased(act: Act) -> Self {
-        Self { bias: true, act, tail: 0, norm: None, after: After::Nothing, turned: false }
+        Self { bias: true, act, tail: 0, norm: None, after: After::Nothing, turned: false, dy_of_sum: false, dx_before_relu: false }
     }
 
     /// A map without a bias.
@@ -88,6 +92,11 @@ impl Linear {
         let residual = take(matches!(self.after, After::Residual | After::Dropout(_)));
         let seed = take(matches!(self.after, After::Dropout(_)));
         Places { w, bias, residual, seed, all: next }
+    }
+
+    /// What the backward pass goes through itself.
+    fn own_act(&self) -> Act {
+        if self.dy_of_sum { Act::None } else { self.act }
     }
 
     /// A view of y, or of what has its shape, with the axes in the order of x's.
@@ -181,7 +190,7 @@ impl Op for Linear {
         let norm = self.norm.map_or(0, |_| 0b110);
         Needs {
             x: 1 | norm | 1 << at.w | at.seed.map_or(0, |i| 1 << i),
-            y: u32::from(self.act != Act::None) | self.norm.map_or(0, |_| 0b10),
+            y: u32::from(self.own_act() != Act::None) | self.norm.map_or(0, |_| 0b10),
         }
     }
 
@@ -207,6 +216,14 @@ impl Op for Linear {
         };
         let plain = self.act == Act::None && matches!(self.after, After::Nothing) && !(self.turned && turned);
         plain.then(|| Rc::new(Self { after, turned: self.turned || turned, ..*self }) as Rc<dyn Op>)
+    }
+
+    /// After a map with a ReLU: the product that makes the gradient of its result passes on only what went through.
+    fn agreed(&self, before: &dyn Op) -> Option<[Rc<dyn Op>; 2]> {
+        let before: &Linear = (before as &dyn Any).downcast_ref()?;
+        let relu = before.act == Act::Relu && before.tail == 0 && matches!(before.after, After::Nothing);
+        (relu && self.norm.is_none())
+            .then(|| [Rc::new(Self { dy_of_sum: true, ..*before }) as Rc<dyn Op>, Rc::new(Self { dx_before_relu: true, ..*self })])
     }
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {

@@ -16,6 +16,7 @@ use anyfold::ops::basic::layer_norm::LayerNorm;
 use anyfold::ops::basic::linear::{Act, Linear};
 use anyfold::tensor::{DType, HostTensor};
 
+mod agreed;
 mod attention;
 mod basic;
 mod features;

@@ -12,7 +12,7 @@ use crate::gpu::{Recorder, View};
 use crate::op::{Backward, Op};
 use crate::ops::axes::as_groups;
 use crate::ops::basic::copy::{accumulate, copy};
-use crate::ops::basic::gemm::{self, Gemm, Norm};
+use crate::ops::basic::gemm::{self, Extra, Gemm, Norm};
 use crate::ops::basic::layer_norm::{self, LayerNorm};
 use crate::ops::basic::linear::{Act, After, Linear, joined, matrix, rows, stats};
 use crate::tensor::DType;
@@ -89,7 +89,7 @@ impl Linear {
         let row = dy.groups();
         let [y, dy, da] = [y, dy, da].map(as_groups);
         let n = dy.shape[0];
-        let fields = [("n", n.into()), ("act", (self.act as u32).into()), ("row", row.into()), ("tail", (self.tail / LANES).into())];
+        let fields = [("n", n.into()), ("act", (self.own_act() as u32).into()), ("row", row.into()), ("tail", (self.tail / LANES).into())];
         let uniform = UniformData::of(&fields);
         let launch = Launch::new(shader!("basic/linear"), "through", uniform, [n.div_ceil(256), 1, 1]);
         let by_group = [cut(0, 0, 256)];
@@ -173,14 +173,15 @@ impl Linear {
     ) {
         let w = &b.x[self.places().w];
         let m = dy.n_rows();
+        let relu = self.dx_before_relu.then_some(&b.x[0]);
         // Through the activation in place, where the gradient's memory is free for it and rounds as a workspace would.
         let in_place = own && dy.dtype == DType::F32;
-        if self.act == Act::None || in_place {
-            if self.act != Act::None {
+        if self.own_act() == Act::None || in_place {
+            if self.own_act() != Act::None {
                 self.through(r, &b.y[0].as_rows(), &dy.as_rows(), &dy.as_rows());
             }
             if let Some(dx) = dx {
-                input_gradient(r, dy, w, dx, add);
+                input_gradient(r, (dy, w), dx, add, relu);
             }
             if let Some((x, parts)) = parts {
                 parts.add(r, x, &dy.as_rows(), &(0..m));
@@ -195,12 +196,14 @@ impl Linear {
         let direct = dx.and_then(rows);
         let adds = add && direct.is_some();
         let held = dx.map(|dx| direct.unwrap_or_else(|| r.temp(&[m, dx.width()], dx.dtype)));
+        let relu = relu.map(|x| matrix(r, x));
         for from in (0..m).step_by(step) {
             let at = from..(from + step).min(m);
             let [y, dy, da] = [(&y, at.clone()), (&dy, at.clone()), (&da, 0..at.len())].map(|(v, at)| v.slice(0, at));
             self.through(r, &y, &dy, &da);
             if let Some(dx) = &held {
-                input_gradient(r, &da, w, &dx.slice(0, at.clone()), adds);
+                let relu = relu.as_ref().map(|x| x.slice(0, at.clone()));
+                input_gradient(r, (&da, w), &dx.slice(0, at.clone()), adds, relu.as_ref());
             }
             if let Some((x, parts)) = parts {
                 parts.add(r, x, &da, &at);
@@ -215,13 +218,19 @@ impl Linear {
     }
 }
 
-/// `dx = da w^T` for any strided `dx`, or `dx += da w^T`.
-fn input_gradient(r: &mut Recorder, da: &View, w: &View, dx: &View, add: bool) {
-    match joined([da, dx]) {
-        Some([da, dx]) => gemm::record(r, &Gemm { accumulate: add, ..Gemm::new(&da, false, w, true, &dx) }),
+/// `dx = da w^T` for any strided `dx`, or `dx += da w^T`; with the ReLU's result that x is, laid out like `dx`, the gradient before it.
+fn input_gradient(r: &mut Recorder, (da, w): (&View, &View), dx: &View, add: bool, relu: Option<&View>) {
+    // Two maps that agree on a gradient share it with nobody.
+    assert!(relu.is_none() || !add, "a gradient before a ReLU is added to {dx:?}");
+    match joined([da, dx, relu.unwrap_or(dx)]) {
+        Some([da, dx, x]) => {
+            let extra = relu.map_or(Extra::None, |_| Extra::Relu(&x));
+            gemm::record(r, &Gemm { accumulate: add, extra, ..Gemm::new(&da, false, w, true, &dx) });
+        }
         None => {
             let held = r.temp(&dx.shape, dx.dtype);
-            input_gradient(r, da, w, &held, false);
+            let relu = relu.map(|x| matrix(r, x).reshape(&dx.shape));
+            input_gradient(r, (da, w), &held, false, relu.as_ref());
             if add { accumulate(r, dx, &held) } else { copy(r, dx, &held) }
         }
     }
