@@ -52,6 +52,7 @@ const LIBRARY: &[(&str, &str)] = &[
     lib!("gemm_raw"),
     lib!("gemm_subgroup"),
     lib!("gemm_tile_stats"),
+    lib!("layer_norm_narrow"),
     lib!("gemm_tiled"),
     lib!("hand_round"),
     lib!("layer_norm"),

@@ -20,6 +20,8 @@ use anyfold::nn::attention::{Bias, Config, attention};
 use anyfold::nn::dropout::{SEED, seed_input, seed_words};
 use anyfold::nn::params::{Params, Scope};
 use anyfold::ops;
+use anyfold::ops::basic::layer_norm::LayerNorm;
+use anyfold::ops::basic::linear::{Act, Linear};
 use anyfold::tensor::{DType, HostTensor};
 use anyfold::train::lists::{self, Recipe};
 
@@ -179,6 +181,37 @@ fn layers_in_parts_of_rows_change_no_bit() {
             assert!(parts == whole, "{room} bytes change a bit, {family:?}, extra {extra}");
             assert!(dispatches > before, "{room} bytes make no part, {family:?}, extra {extra}");
             before = dispatches;
+        }
+    }
+}
+
+/// Statistics of rows are the same bits whether a layer norm makes them or the product that takes its place.
+#[test]
+fn statistics_are_the_same_wherever_they_are_made() {
+    for family in [None, Some(Family::Tiled)] {
+        let gpu = Gpu::open(&Choice { family, ..Choice::default() }).expect("a Vulkan, Metal or DX12 adapter");
+        let cache = Cache::default();
+        for c in [8, 16, 30, 64, 128, 200, 256] {
+            let graph: Graph = ops::graph(DType::F32, 0);
+            let [x, scale, offset, w] = [("x", vec![100, c]), ("scale", vec![c]), ("offset", vec![c]), ("w", vec![c, 8])]
+                .map(|(name, shape)| graph.input(name, &shape, DType::F32, false));
+            let alone = graph.apply_all(Rc::new(LayerNorm { eps: 1e-5 }), &[x, scale, offset]);
+            let joined = Linear { norm: Some(1e-5), ..Linear::plain(Act::None) };
+            let joined = graph.apply_all(Rc::new(joined), &[x, scale, offset, w]);
+            let plain = graph.apply(Linear::plain(Act::None), &[alone[0], w]);
+            for (name, t) in [("alone", alone[1]), ("joined", joined[1]), ("after", plain), ("in one", joined[0]), ("norm", alone[0])] {
+                graph.output(name, t);
+            }
+            let session = Session::new(&gpu, &cache, &graph).expect("fits");
+            for (i, (name, shape)) in
+                [("x", vec![100, c]), ("scale", vec![c]), ("offset", vec![c]), ("w", vec![c, 8])].into_iter().enumerate()
+            {
+                session.set(name, &draw(i as u64, &shape));
+            }
+            session.replay().expect("runs");
+            let get = |name| session.get(name).expect("reads");
+            assert!(get("alone") == get("joined"), "statistics of {c} channels, {family:?}");
+            assert!(get("after") == get("in one"), "a product of {c} channels, {family:?}");
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::op::{Array, Backward, Needs, Op, Spec};
 /// Rows that one partial sum of the parameters' gradients covers: fixed, so that neither chunks nor devices change a bit.
 const BLOCK: usize = 64;
 
+/// Groups of a row that one lane of a CPU's subgroup takes.
+pub(super) const NARROW: usize = 32;
+
 /// Groups of a row that stay in registers.
 const REGISTERS: usize = 64;
 
@@ -67,14 +70,16 @@ impl Op for LayerNorm {
         let n = rows.n_rows();
         let (source, per_group) = by_rows(r);
         let by_row = [cut(0, 0, per_group)];
-        let launch = Launch::new(source, "forward", self.uniform(n, &rows), [n.div_ceil(per_group), 1, 1])
+        let narrow = r.traits.family == Family::Subgroup && rows.groups() <= NARROW;
+        let entry = if narrow { "forward_narrow" } else { "forward" };
+        let launch = Launch::new(source, entry, self.uniform(n, &rows), [n.div_ceil(per_group), 1, 1])
             .read("x", &rows, &by_row)
             .read("scale", &x[1], &[])
             .read("offset", &x[2], &[])
             .write("y", &out, &by_row)
             .write("stats", &y[1], &by_row)
             .flops(8.0 * rows.len() as f64);
-        r.launch(launch);
+        r.launch(if narrow { launch.constant("GROUPS", rows.groups() as f64) } else { launch });
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
@@ -115,8 +120,11 @@ pub(super) fn gradients(r: &mut Recorder, [x, scale, stats]: [&View; 3], dy: &Vi
     };
     match (to[0], &part) {
         (Some(to), Some(part)) if x.groups() <= REGISTERS => {
-            let launch = rows(Launch::new(source, "backward_all", uniform(), [blocks, 1, 1]), BLOCK).write("part", part, &[cut(0, 0, 1)]);
-            r.launch(dx(launch, to, BLOCK).flops(19.0 * x.len() as f64));
+            let narrow = r.traits.family == Family::Subgroup && x.groups() <= NARROW;
+            let entry = if narrow { "backward_all_narrow" } else { "backward_all" };
+            let launch = rows(Launch::new(source, entry, uniform(), [blocks, 1, 1]), BLOCK).write("part", part, &[cut(0, 0, 1)]);
+            let launch = dx(launch, to, BLOCK).flops(19.0 * x.len() as f64);
+            r.launch(if narrow { launch.constant("GROUPS", x.groups() as f64) } else { launch });
         }
         (to, part) => {
             if let Some(to) = to {

@@ -8,6 +8,7 @@ use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::ops::basic::dropout::{Dropout, Share};
 use crate::ops::basic::gemm::{Extra, Gemm, Operands, tile};
+use crate::ops::basic::layer_norm;
 use crate::ops::basic::linear::Act;
 
 /// Strides of a view's first three axes in groups; an axis of one element stands still.
@@ -84,12 +85,16 @@ pub fn joins(traits: &Traits) -> bool {
 pub(super) fn statistics(r: &mut Recorder, g: &Gemm, o: &Operands) {
     let norm = o.norm.as_ref().expect("a product of a norm");
     let [b0, n1, m] = [0, 1, 2].map(|i| o.a.shape[i]);
-    let per_group = if r.traits.family == Family::Subgroup { 16 } else { 64 };
+    let on_cpu = r.traits.family == Family::Subgroup;
+    let per_group = if on_cpu { 16 } else { 64 };
+    let narrow = on_cpu && o.a.groups() <= layer_norm::NARROW;
+    let entry = if narrow { "statistics_narrow" } else { "statistics" };
     let by_m = Some(cut(0, 2, per_group));
-    let launch = Launch::new(source(g, &r.traits), "statistics", uniform(g, o, 0, true, None, 1), [m.div_ceil(per_group), n1, b0])
+    let launch = Launch::new(source(g, &r.traits), entry, uniform(g, o, 0, true, None, 1), [m.div_ceil(per_group), n1, b0])
         .read("a", &o.a, &cuts(&o.a, by_m))
-        .write("stats", &norm.stats, &cuts(&norm.stats, by_m));
-    r.launch(launch.flops(6.0 * o.a.len() as f64));
+        .write("stats", &norm.stats, &cuts(&norm.stats, by_m))
+        .flops(6.0 * o.a.len() as f64);
+    r.launch(if narrow { launch.constant("GROUPS", o.a.groups() as f64) } else { launch });
 }
 
 /// One launch on columns from `n0` on, whose tiles make statistics of rows where `by_tile`; `chain` goes on from C, and only the last one
