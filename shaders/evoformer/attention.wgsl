@@ -10,7 +10,6 @@
 #storage y
 #storage stats
 #storage mask
-#storage pair
 #storage part0
 #storage part1
 #storage part2
@@ -115,23 +114,7 @@ fn kept(b: u32, j: u32) -> f32 {
     return select(0.0, 1.0, mask_ld(b * p.mb + j * p.mk) != 0.0);
 }
 
-// bias[h, i, j] = pair[i, j, h]: four keys of one query and head become neighbours.
-@compute @workgroup_size(64)
-fn bias_in(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let at = grid(wg);
-    let g = at.x * 64u + lane;
-    if g >= groups(p.n_k) { return; }
-    let i = at.y;
-    let h = at.z;
-    let there = four_of(g * 4u) < vec4<u32>(p.n_k);
-    let four = vec4<f32>(one(i, g * 4u, h), one(i, g * 4u + 1u, h), one(i, g * 4u + 2u, h), one(i, g * 4u + 3u, h));
-    bias_st4(h * p.qh + i * p.ql + g, select(vec4<f32>(0.0), four, there));
-}
-fn one(i: u32, j: u32, h: u32) -> f32 {
-    return pair_ld((i * p.pi + min(j, p.n_k - 1u) * p.pj) * 4u + h);
-}
-
-// dpair[i, j, h] = part[h, i, j]: the gradient of `bias_in`, for the heads of one group; `shift` is that group.
+// dpair[i, j, h] = part[h, i, j]: the gradient of the bias as it was given, for the heads of one group; `shift` is that group.
 @compute @workgroup_size(64)
 fn bias_out(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = grid(wg);

@@ -1,27 +1,69 @@
-// The sum of Algorithms 11 and 12 is one product of matrices for each channel. On CPUs `basic/gemm` makes it; for it the channels change
-// places with an axis of the pairs.
-#import bits
-#storage x
+// The sum of Algorithms 11 and 12 is one product of matrices for each channel. On CPUs `basic/gemm` makes it, with channels turned to the
+// outside; here is the kernel for GPUs, with pairs read where they lie: tiles of 64 x 32 pairs and 4 k in workgroup memory, for two
+// groups of channels side by side; an invocation makes four by four pairs of one group. Strides count groups of four; each operand has
+// one of the pair's residues and k on its two axes, in either order.
+#storage a
+#storage b
 #storage y
-struct Params { rows: u32, columns: u32, row_groups: u32, column_groups: u32, x0: u32, x1: u32, y0: u32, y1: u32 }
+struct Params { n: u32, k: u32, groups: u32, ai: u32, ak: u32, bj: u32, bk: u32, y0: u32, y1: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
+// The sum goes on from what y holds.
+override CHAIN: bool = false;
+// [k, row, group]
+var<workgroup> a_tile: array<vec4<f32>, 512>;
+var<workgroup> b_tile: array<vec4<f32>, 256>;
 
-// y[b, j, i] = x[b, i, j]: an invocation turns four by four elements, a workgroup 32 by 32. Strides count groups of four.
-@compute @workgroup_size(64)
-fn turn(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+// y[i, j] = sum_k a[i, k] b[j, k] for each channel.
+@compute @workgroup_size(256)
+fn product(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = grid(wg);
-    let q = at.x * 8u + (lane & 7u);
-    let g = at.z * 8u + (lane >> 3u);
-    if q >= p.row_groups || g >= p.column_groups { return; }
-    let i = q * 4u;
-    let last = p.rows - 1u;
-    let base = at.y * p.x0 + g;
-    let m = transpose(mat4x4<f32>(x_ld4(base + i * p.x1), x_ld4(base + min(i + 1u, last) * p.x1),
-        x_ld4(base + min(i + 2u, last) * p.x1), x_ld4(base + min(i + 3u, last) * p.x1)));
-    let keep = lanes(q, p.rows);
-    let to = at.y * p.y0 + q;
-    y_st4(to + g * 4u * p.y1, m[0] * keep);
-    if g * 4u + 1u < p.columns { y_st4(to + (g * 4u + 1u) * p.y1, m[1] * keep); }
-    if g * 4u + 2u < p.columns { y_st4(to + (g * 4u + 2u) * p.y1, m[2] * keep); }
-    if g * 4u + 3u < p.columns { y_st4(to + (g * 4u + 3u) * p.y1, m[3] * keep); }
+    let c = lane & 1u;
+    let g = min(at.z * 2u + c, p.groups - 1u);
+    let x = (lane >> 1u) & 7u;
+    let row = lane >> 4u;
+    // What an invocation loads: one k of three rows.
+    let q = (lane >> 1u) & 3u;
+    let r = lane >> 3u;
+    let a_low = min(at.x * 64u + r, p.n - 1u) * p.ai + g;
+    let a_high = min(at.x * 64u + r + 32u, p.n - 1u) * p.ai + g;
+    let b_row = min(at.y * 32u + r, p.n - 1u) * p.bj + g;
+    // Neighbours take neighbouring pairs, so that they read and write side by side.
+#repeat i 4
+    let i$i = at.x * 64u + $iu * 16u + row;
+    let j$i = at.y * 32u + $iu * 8u + x;
+#end
+#repeat i 4
+#repeat j 4
+    var s$i_$j = vec4<f32>(0.0);
+    if CHAIN { s$i_$j = y_ld4(min(i$i, p.n - 1u) * p.y0 + min(j$j, p.n - 1u) * p.y1 + g); }
+#end
+#end
+    for (var k = 0u; k < p.k; k += 4u) {
+        let inside = k + q < p.k;
+        let l = min(k + q, p.k - 1u);
+        a_tile[(q * 64u + r) * 2u + c] = select(vec4<f32>(0.0), a_ld4(a_low + l * p.ak), inside);
+        a_tile[(q * 64u + r + 32u) * 2u + c] = select(vec4<f32>(0.0), a_ld4(a_high + l * p.ak), inside);
+        b_tile[(q * 32u + r) * 2u + c] = b_ld4(b_row + l * p.bk);
+        workgroupBarrier();
+#repeat d 4
+        {
+#repeat i 4
+            let u$i = a_tile[($du * 64u + $iu * 16u + row) * 2u + c];
+            let v$i = b_tile[($du * 32u + $iu * 8u + x) * 2u + c];
+#end
+#repeat i 4
+#repeat j 4
+            s$i_$j += u$i * v$j;
+#end
+#end
+        }
+#end
+        workgroupBarrier();
+    }
+    if at.z * 2u + c >= p.groups { return; }
+#repeat i 4
+#repeat j 4
+    if i$i < p.n && j$j < p.n { y_st4(i$i * p.y0 + j$j * p.y1 + g, s$i_$j); }
+#end
+#end
 }

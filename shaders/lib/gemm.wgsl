@@ -6,6 +6,8 @@ struct Params {
     // Statistics of A's rows and what is added to a variance; the mask of a dropout: see `gemm_norm` and `gemm_dropout`.
     ss0: u32, ss1: u32, ss2: u32, eps: f32,
     threshold: u32, kept: f32, key_lo: u32, key_hi: u32, share: u32, n_j: u32, wide: u32, f0: u32, f1: u32, f2: u32, first: u32, g0: u32,
+    // Columns that are written a second time: see `turn`.
+    heads: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 // A is stored [k, m]; B is stored [n, k]; the sum goes on from what C holds.
@@ -56,4 +58,14 @@ fn begin_sums(batch: vec2<u32>, g: u32) -> vec4<f32> {
 }
 fn finish_sums(batch: vec2<u32>, g: u32, sum: vec4<f32>) {
     if g < p.ng { extra_st4(batch.x * p.es0 + g, sum * lanes(g, p.n)); }
+}
+// The first columns lie a second time where `extra` is bound, with columns outermost: four rows of a column are neighbours there.
+override TURN: bool = false;
+fn turn(batch: vec2<u32>, row: u32, g: u32, rows: mat4x4<f32>) {
+    if row >= p.m || g * 4u >= p.heads { return; }
+    let columns = transpose(mat4x4<f32>(activated(g, rows[0]), activated(g, rows[1]), activated(g, rows[2]), activated(g, rows[3])));
+    let to = batch.x * p.es0 + batch.y * p.es1 + (row >> 2u) + g * 4u * p.es2;
+#repeat e 4
+    if g * 4u + $eu < p.heads { extra_st4(to + $eu * p.es2, columns[$e]); }
+#end
 }

@@ -94,6 +94,10 @@ fn gemm(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) l
     finish(batch, row + $hu * 8u + $qu * 4u + $eu, g, c$h$q$e_0);
     finish(batch, row + $hu * 8u + $qu * 4u + $eu, g + 1u, c$h$q$e_1);
 #end
+    if TURN {
+        turn(batch, row + $hu * 8u + $qu * 4u, g, mat4x4<f32>(c$h$q0_0, c$h$q1_0, c$h$q2_0, c$h$q3_0));
+        turn(batch, row + $hu * 8u + $qu * 4u, g + 1u, mat4x4<f32>(c$h$q0_1, c$h$q1_1, c$h$q2_1, c$h$q3_1));
+    }
 #end
 #end
 }

@@ -65,4 +65,5 @@ fn gemm(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
 #repeat i 4
     finish(batch, row + $iu, g, c$i);
 #end
+    if TURN { turn(batch, row, g, mat4x4<f32>(c0, c1, c2, c3)); }
 }

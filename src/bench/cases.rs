@@ -36,9 +36,10 @@ fn case(name: &'static str, op: impl Op + 'static, shapes: &[&[usize]]) -> Case 
 fn attention(name: &'static str, bias: bool, gate: bool, [b, q, k, h, d]: [usize; 5]) -> Case {
     let (queries, keys, pairs) = ([b, q, h, d], [b, k, h, d], [q, k, h]);
     let mut shapes: Vec<&[usize]> = vec![&queries, &keys, &keys, &keys[..2]];
-    shapes.extend(bias.then_some(&pairs[..]));
+    let turned = [h, q, k];
+    shapes.extend([&pairs[..], &turned].into_iter().filter(|_| bias));
     shapes.extend(gate.then_some(&queries[..]));
-    case(name, Attention { mask: true, bias, gate }, &shapes)
+    case(name, Attention { mask: true, bias, turned: bias, gate }, &shapes)
 }
 
 /// All cases: 256 residues, 128 clustered and 1,024 extra sequences, `c_m` 256, `c_z` 128, `c_e` 64.

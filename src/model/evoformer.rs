@@ -1,5 +1,7 @@
 //! The Evoformer's modules (supplement 1.6), each as the update that is added to its input.
 
+use std::rc::Rc;
+
 use crate::graph::Tensor;
 use crate::model::config::BlockConfig;
 use crate::nn::attention::{Bias, Config, attention};
@@ -16,11 +18,12 @@ use crate::ops::basic::linear::{Act, Linear};
 use crate::ops::basic::transpose::Transpose;
 use crate::ops::evoformer::triangle_product::TriangleProduct;
 
-/// `[c_z]` to one bias a head, without a constant: `feat_2d_weights [c_z, h]`.
-fn pair_bias<'g>(scope: &Scope<'g>, z: Tensor<'g>, heads: usize) -> Tensor<'g> {
+/// `[c_z]` to one bias a head, without a constant: `feat_2d_weights [c_z, h]`. Heads are innermost, and outermost.
+fn pair_bias<'g>(scope: &Scope<'g>, z: Tensor<'g>, heads: usize) -> [Tensor<'g>; 2] {
     let c_z = *z.shape().last().expect("an axis");
     let w = scope.param(Decl { name: "feat_2d_weights", input: &[c_z], output: &[heads], init: Init::Normal });
-    scope.graph.apply(Linear::plain(Act::None), &[z, w]) // [n_res, n_res, h]
+    let b = scope.graph.apply_all(Rc::new(Linear { heads, ..Linear::plain(Act::None) }), &[z, w]);
+    [b[0], b[1]] // [n_res, n_res, h], [h, n_res, n_res]
 }
 
 /// A mask `[a, b]` as `[b, a]`, made once for all blocks.
@@ -32,7 +35,7 @@ fn turned(mask: Tensor<'_>) -> Tensor<'_> {
 pub fn msa_row_attention<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>, z: Tensor<'g>, config: Config) -> Tensor<'g> {
     let m = layer_norm(&scope.child("query_norm"), m); // line 1  [n_seq, n_res, c_m]
     let z = layer_norm(&scope.child("feat_2d_norm"), z); // line 3  [n_res, n_res, c_z]
-    let b = pair_bias(scope, z, config.heads); // line 3  [n_res, n_res, h]
+    let b = pair_bias(scope, z, config.heads); // line 3  [n_res, n_res, h] and turned
     attention(scope, m, None, Some(mask), Bias::Given(b), config) // lines 2, 4-7
 }
 

@@ -34,8 +34,8 @@ impl Config {
 pub enum Bias<'g> {
     /// None.
     None,
-    /// `[q, k, heads]`.
-    Given(Tensor<'g>),
+    /// `[q, k, heads]`, and the same as `[heads, q, k]`.
+    Given([Tensor<'g>; 2]),
     /// `feat_2d_weights [c, heads]` of the module, without a constant, of the queries' own source `[q, k, c]`.
     Own,
 }
@@ -55,7 +55,7 @@ pub fn attention<'g>(
     let project = |name: &str, d: usize| Map::plain(&format!("attention//{name}_w"), &[h, d], Init::Glorot);
     let (query, key, value) = (project("query", d_k), project("key", d_k), project("value", d_v));
     let gate = gated.then(|| Map { bias: Some(("attention//gating_b".into(), 1.0)), init: Init::Constant(0.0), ..project("gating", d_v) });
-    let own = matches!(bias, Bias::Own).then(|| Map::plain("feat_2d_weights", &[h], Init::Normal));
+    let own = matches!(bias, Bias::Own).then(|| Map { outermost: true, ..Map::plain("feat_2d_weights", &[h], Init::Normal) });
     let first = usize::from(own.is_some());
     // Queries, keys and values of one source are the columns of one matrix, so that one product makes all three.
     let mut of_q: Vec<Map> = own.into_iter().chain([query]).collect();
@@ -69,7 +69,7 @@ pub fn attention<'g>(
     let bias = match bias {
         Bias::None => None,
         Bias::Given(bias) => Some(bias),
-        Bias::Own => Some(of_q.of(of_q.rows(), 0..1)[0].narrow(h)), // [q, k, h]
+        Bias::Own => Some(of_q.heads()), // [q, k, h], [h, q, k]
     };
     // Every batch row attends to its own keys.
     let rows: Vec<Tensor<'g>> = [Some(of_q.rows()), of_m.as_ref().map(Maps::rows), mask].into_iter().flatten().collect();
@@ -83,8 +83,8 @@ pub fn attention<'g>(
         let mut inputs: Vec<Tensor<'g>> = parts.iter().enumerate().map(|(i, t)| t.split_last(h, width(i))).collect(); // [b, q, h, d]
         let gate = if gated { inputs.pop() } else { None };
         let mask = rest.next();
-        let op = Attention { mask: mask.is_some(), bias: bias.is_some(), gate: gated };
-        inputs.extend([mask, bias, gate].into_iter().flatten());
+        let op = Attention { mask: mask.is_some(), bias: bias.is_some(), turned: bias.is_some(), gate: gated };
+        inputs.extend(mask.into_iter().chain(bias.into_iter().flatten()).chain(gate));
         let o = scope.graph.apply(op, &inputs).merge_last(); // [b, q, h d_v]
         let scope = scope.child("attention");
         let w = scope.param(Decl { name: "output_w", input: &[h, d_v], output: &[out], init: Init::Constant(0.0) });

@@ -1,6 +1,7 @@
 //! Linear maps, layer normalisation and transitions on a [`Scope`].
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use crate::graph::Tensor;
 use crate::graph::rows::Again;
@@ -50,12 +51,20 @@ pub struct Map {
     pub output: Vec<usize>,
     /// How the weights begin.
     pub init: Init,
+    /// Whether its columns are given a second time, outermost: see [`Maps::heads`].
+    pub outermost: bool,
 }
 
 impl Map {
     /// The `Linear` called `name`, whose bias begins with a value.
     pub fn linear(name: &str, width: usize, init: Init, bias: f32) -> Self {
-        Self { weights: format!("{name}//weights"), bias: Some((format!("{name}//bias"), bias)), output: vec![width], init }
+        Self {
+            weights: format!("{name}//weights"),
+            bias: Some((format!("{name}//bias"), bias)),
+            output: vec![width],
+            init,
+            outermost: false,
+        }
     }
 
     /// A gate before its sigmoid: weights begin at zero and the bias at one, so that it begins open.
@@ -65,7 +74,7 @@ impl Map {
 
     /// Weights alone.
     pub fn plain(weights: &str, output: &[usize], init: Init) -> Self {
-        Self { weights: weights.into(), bias: None, output: output.to_vec(), init }
+        Self { weights: weights.into(), bias: None, output: output.to_vec(), init, outermost: false }
     }
 }
 
@@ -74,7 +83,9 @@ impl Map {
 #[derive(Debug)]
 pub struct Maps<'g, F> {
     source: Again<'g, F>,
-    product: Option<Tensor<'g>>,
+    product: Option<(Tensor<'g>, Option<Tensor<'g>>)>,
+    /// Columns of the first map that are given a second time.
+    heads: usize,
     w: Tensor<'g>,
     b: Option<Tensor<'g>>,
     /// Where the columns of each map begin, and where the last ones end.
@@ -98,13 +109,15 @@ impl<'g, F: Fn(Tensor<'g>) -> Tensor<'g>> Maps<'g, F> {
         let b = (!decls.is_empty()).then(|| scope.side_by_side(&decls).0);
         let held = scope.graph.holds(x.len() / input[0] * starts[maps.len()]);
         let tail = starts[first];
-        let mut this = Self { source: scope.graph.again(x, make), product: None, w, b, starts, tail };
+        let heads = if maps[0].outermost { flat(&maps[0].output) } else { 0 };
+        assert!(maps[1..].iter().all(|m| !m.outermost), "the first map alone is given a second time: {maps:?}");
+        let mut this = Self { source: scope.graph.again(x, make), product: None, heads, w, b, starts, tail };
         this.product = held.then(|| this.apply(this.source.of(this.source.rows()), 0..maps.len()));
         this
     }
 
-    /// The product of some maps.
-    fn apply(&self, x: Tensor<'g>, maps: Range<usize>) -> Tensor<'g> {
+    /// The product of some maps, and the first one's columns outermost where they are wanted.
+    fn apply(&self, x: Tensor<'g>, maps: Range<usize>) -> (Tensor<'g>, Option<Tensor<'g>>) {
         let columns = self.starts[maps.start]..self.starts[maps.end];
         let w = if columns == (0..self.starts[self.starts.len() - 1]) { self.w } else { self.w.slice(1, columns.clone()) };
         let b = self.b.filter(|_| columns.end > self.tail).map(|b| {
@@ -113,19 +126,27 @@ impl<'g, F: Fn(Tensor<'g>) -> Tensor<'g>> Maps<'g, F> {
         });
         let op = Linear { bias: b.is_some(), tail: self.tail.saturating_sub(columns.start), ..Linear::plain(Act::None) };
         let op = if b.is_some() { op } else { Linear::plain(Act::None) };
-        self.w.graph().apply(op, &[x, w].into_iter().chain(b).collect::<Vec<_>>())
+        let op = Linear { heads: if maps.start == 0 { self.heads } else { 0 }, ..op };
+        let y = self.w.graph().apply_all(Rc::new(op), &[x, w].into_iter().chain(b).collect::<Vec<_>>());
+        (y[0], y.get(1).copied())
     }
 
     /// What a body of rows is given, with as many rows as the source.
     pub fn rows(&self) -> Tensor<'g> {
-        self.product.unwrap_or_else(|| self.source.rows())
+        self.product.map_or_else(|| self.source.rows(), |(y, _)| y)
+    }
+
+    /// What the first map makes of all rows, `[.., heads]` and `[heads, ..]`, where it is [`Map::outermost`].
+    pub fn heads(&self) -> [Tensor<'g>; 2] {
+        let (y, turned) = self.product.unwrap_or_else(|| self.apply(self.source.of(self.source.rows()), 0..1));
+        [columns(y, 0..self.starts[1]).narrow(self.heads), turned.expect("a map whose columns are given a second time")]
     }
 
     /// What some maps make of the rows that a body is given, each `[.., columns]` with whole groups.
     pub fn of(&self, rows: Tensor<'g>, maps: Range<usize>) -> Vec<Tensor<'g>> {
         let (y, first) = match self.product {
             Some(_) => (rows, 0),
-            None => (self.apply(self.source.of(rows), maps.clone()), self.starts[maps.start]),
+            None => (self.apply(self.source.of(rows), maps.clone()).0, self.starts[maps.start]),
         };
         maps.map(|i| columns(y, self.starts[i] - first..self.starts[i + 1] - first)).collect()
     }
@@ -135,7 +156,7 @@ impl<'g, F: Fn(Tensor<'g>) -> Tensor<'g>> Maps<'g, F> {
         let graph = mask.graph();
         let gated = |p: Tensor<'g>, g: Tensor<'g>, mask| graph.apply(Gated::with_gate(true), &[p, g, mask]);
         match self.product {
-            Some(y) => {
+            Some((y, _)) => {
                 let [p, g] = [(0, 2), (2, 4)].map(|(from, to)| columns(y, self.starts[from]..self.starts[to]));
                 let both = gated(p, g, mask);
                 [0, 1].map(|i| columns(both, self.starts[i]..self.starts[i + 1]).narrow(width))

@@ -81,7 +81,7 @@ fn gated_attention(r: &Bench) -> Result<()> {
         true => {
             let bias = r.input("nonbatched_bias")?; // [h, q, k]
             // The heads go innermost: [h, q, k] to [q, h, k] is a view, and then the last two axes change places.
-            Some(r.graph.apply(Transpose, &[bias.permute(&[1, 0, 2])])) // [q, k, h]
+            Some([r.graph.apply(Transpose, &[bias.permute(&[1, 0, 2])]), bias]) // [q, k, h], [h, q, k]
         }
         false => None,
     };

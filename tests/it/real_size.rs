@@ -128,7 +128,7 @@ fn cases() -> Vec<Case> {
         case("softmax", Softmax, &[(&[128, 256, 256], "ab*", s)], "ab*", Smooth),
         case(
             "attention rows",
-            Attention { mask: true, bias: true, gate: true },
+            Attention { mask: true, bias: true, turned: false, gate: true },
             &[(q, "bq**", s), (q, "b***", s), (q, "b***", s), (&[128, 256], "b*", Mask), (pair, "q**", s), (q, "bq**", s)],
             "bq**",
             Smooth,

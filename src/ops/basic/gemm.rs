@@ -88,6 +88,8 @@ pub struct Gemm<'a> {
     pub sums: Option<&'a View>,
     /// A stands for its layer norm.
     pub norm: Option<Norm<'a>>,
+    /// `[heads, m]`, or `[heads, b, m]` for the first of two batch axes: the first columns of C a second time, where [`turns`] allows it.
+    pub turned: Option<&'a View>,
     /// Not zero: the sum over k is split into parts of so many rows; C is `[parts, m, n]`, `sums` is `[parts, n]`, and A is stored
     /// `[k, m]`, B `[k, n]`.
     pub block: usize,
@@ -97,7 +99,7 @@ impl<'a> Gemm<'a> {
     /// The plain product.
     pub fn new(a: &'a View, ta: bool, b: &'a View, tb: bool, c: &'a View) -> Self {
         let (extra, bias, sums, norm) = (Extra::None, None, None, None);
-        Self { a, b, c, ta, tb, accumulate: false, bias, act: Act::None, tail: 0, extra, sums, norm, block: 0 }
+        Self { a, b, c, ta, tb, accumulate: false, bias, act: Act::None, tail: 0, extra, sums, norm, turned: None, block: 0 }
     }
 }
 
@@ -155,10 +157,7 @@ pub fn record(r: &mut Recorder, g: &Gemm) {
     if g.block > 0 {
         return split(r, g);
     }
-    let c = four(g.c);
-    let (norm, rows) = (g.norm.as_ref().map(NormViews::of), rows_of(&c));
-    let mask = if let Extra::MaskedResidual(mask, _) = g.extra { Some(four(mask)) } else { None };
-    let whole = Operands { a: four(g.a), b: four(g.b), c, extra, sums: g.sums.map(row), norm, mask, block: 0, rows };
+    let whole = operands(g, extra);
     let (m, n) = (whole.c.shape[2], whole.c.shape[3]);
     let k = whole.a.shape[if g.ta { 2 } else { 3 }];
     let a_fits = whole.a.shape[2..] == if g.ta { [k, m] } else { [m, k] };
@@ -166,7 +165,16 @@ pub fn record(r: &mut Recorder, g: &Gemm) {
     let batches = (0..2).all(|i| [&whole.a, &whole.b].iter().all(|v| v.shape[i] == 1 || v.shape[i] == whole.c.shape[i]));
     let shapes = (&g.a.shape, &g.b.shape, &g.c.shape);
     assert!(a_fits && b_fits && batches && g.tail.is_multiple_of(LANES), "gemm of {shapes:?}, ta {}, tb {}, tail {}", g.ta, g.tb, g.tail);
+    assert!(g.turned.is_none() || turns(r, g), "gemm of {shapes:?} turns no columns");
     pieces(r, g, &whole);
+}
+
+/// The operands of a product that is not split.
+fn operands(g: &Gemm, extra: Option<View>) -> Operands {
+    let c = four(g.c);
+    let (norm, rows) = (g.norm.as_ref().map(NormViews::of), rows_of(&c));
+    let mask = if let Extra::MaskedResidual(mask, _) = g.extra { Some(four(mask)) } else { None };
+    Operands { a: four(g.a), b: four(g.b), c, extra, sums: g.sums.map(row), norm, mask, block: 0, rows }
 }
 
 /// `[n]` as one row; with batch axes it is as it should be.
@@ -225,20 +233,47 @@ fn tile(traits: &Traits) -> [usize; 2] {
     }
 }
 
-/// Cuts what one binding cannot hold: the second batch axis first, then columns, rows and k. Where k is cut, each launch goes on from
-/// what the last one stored.
-fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
+/// How far a launch reaches along m, n and k.
+fn steps(r: &Recorder, g: &Gemm, o: &Operands) -> [usize; 3] {
     // A window begins at an aligned byte, so that a little room is left in front of it.
     let limit = (r.traits.max_binding as usize).saturating_sub(1024);
     let row = |v: &View| (v.strides[2] * v.dtype.size()).max(1);
     let fit = |bytes: usize, align: usize| (limit / bytes / align * align).max(align);
     let [_, n1, m, n] = [0, 1, 2, 3].map(|i| o.c.shape[i]);
     let k = o.a.shape[if g.ta { 2 } else { 3 }];
+    let [tile, tile_n] = tile(&r.traits);
+    let by_row = [Some(&o.c), (!g.ta).then_some(&o.a), o.extra.as_ref()];
+    let m_fit = by_row.into_iter().flatten().map(|v| fit(row(v), LANES)).min().expect("C is there");
+    let n_fit = if g.tb { fit(row(&o.b), LANES) } else { n };
+    let by_k = [g.ta.then_some(&o.a), (!g.tb).then_some(&o.b)];
+    let k_fit = by_k.into_iter().flatten().map(|v| fit(row(v), DEPTH)).min().unwrap_or(k);
+    [if m_fit >= tile { m } else { m_fit }, if n_fit >= tile_n && n1 == 1 { n } else { n_fit }, k_fit]
+}
+
+/// Whether the product can write its first columns a second time, as `turned` says: in one launch, and in whole groups of rows.
+pub fn turns(r: &Recorder, g: &Gemm) -> bool {
+    let Some(turned) = g.turned else { return false };
+    let o = operands(g, None);
+    let [_, n1, m, n] = [0, 1, 2, 3].map(|i| o.c.shape[i]);
+    let k = o.a.shape[if g.ta { 2 } else { 3 }];
+    let one = steps(r, g, &o).into_iter().zip([m, n, k]).all(|(step, all)| step >= all) && n1 == 1;
+    let whole = turned.full_span().len() * turned.dtype.size() + 1024 <= r.traits.max_binding as usize;
+    let free = matches!(g.extra, Extra::None) && g.sums.is_none() && g.block == 0 && !g.accumulate;
+    one && whole && free && m.is_multiple_of(LANES) && turned.width() == m && r.traits.family != Family::Cooperative
+}
+
+/// Cuts what one binding cannot hold: the second batch axis first, then columns, rows and k. Where k is cut, each launch goes on from
+/// what the last one stored.
+fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
+    // A window begins at an aligned byte, so that a little room is left in front of it.
+    let limit = (r.traits.max_binding as usize).saturating_sub(1024);
+    let [_, n1, m, n] = [0, 1, 2, 3].map(|i| o.c.shape[i]);
+    let k = o.a.shape[if g.ta { 2 } else { 3 }];
     let spread = |v: &View, rows: usize| {
         let reach = v.span(&[0..1, 0..v.shape[1], 0..rows.min(v.shape[2]), 0..v.width()]);
         v.shape[1] > 1 && reach.len() * v.dtype.size() > limit
     };
-    let [tile, tile_n] = tile(&r.traits);
+    let [tile, _] = tile(&r.traits);
     if n1 > 1 && (spread(&o.a, if g.ta { k } else { tile }) || spread(&o.b, if g.tb { n } else { k }) || spread(&o.c, tile)) {
         let at = |v: &View, i: usize| if v.shape[1] > 1 { v.slice(1, i..i + 1) } else { v.clone() };
         for i in 0..n1 {
@@ -250,13 +285,7 @@ fn pieces(r: &mut Recorder, g: &Gemm, o: &Operands) {
         }
         return;
     }
-    let by_row = [Some(&o.c), (!g.ta).then_some(&o.a), o.extra.as_ref()];
-    let m_fit = by_row.into_iter().flatten().map(|v| fit(row(v), LANES)).min().expect("C is there");
-    let m_step = if m_fit >= tile { m } else { m_fit };
-    let n_fit = if g.tb { fit(row(&o.b), LANES) } else { n };
-    let n_step = if n_fit >= tile_n && n1 == 1 { n } else { n_fit };
-    let by_k = [g.ta.then_some(&o.a), (!g.tb).then_some(&o.b)];
-    let k_step = by_k.into_iter().flatten().map(|v| fit(row(v), DEPTH)).min().unwrap_or(k);
+    let [m_step, n_step, k_step] = steps(r, g, o);
     // Tiles make statistics where they see whole rows; elsewhere, and always on CPUs, they are made before.
     let own = g.norm.is_some_and(|norm| norm.own);
     let by_tile = own && k_step >= k && r.traits.family == Family::Tiled;

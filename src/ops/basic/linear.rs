@@ -15,6 +15,7 @@ use crate::ops::basic::copy::copy;
 use crate::ops::basic::dropout::Dropout;
 use crate::ops::basic::gemm::{self, Dropped, Extra, Gemm, Norm};
 use crate::ops::basic::layer_norm::LayerNorm;
+use crate::ops::basic::transpose::turn;
 
 /// What follows the sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +40,8 @@ pub enum After {
 }
 
 /// `x [.., c_in]`, with a norm `scale, offset [c_in]`, then `w [c_in, c_out]`, with a bias `b [c_out - tail]`, with a residual that of y's
-/// shape, and with dropout its seed, to `y [.., c_out]`; and of a norm the statistics `[rows, 2]`, always f32. `x` may be any strided view
-/// where there is no norm and nothing is turned.
+/// shape, and with dropout its seed, to `y [.., c_out]`; the first columns of y a second time, `[heads, ..]`, where they are asked for; and of a
+/// norm the statistics `[rows, 2]`, always f32. `x` may be any strided view where there is no norm and nothing is turned.
 #[derive(Debug, Clone, Copy)]
 pub struct Linear {
     /// Whether there is a bias.
@@ -59,6 +60,8 @@ pub struct Linear {
     pub dy_of_sum: bool,
     /// `x` is the result of a ReLU, and its gradient is given as that of what the ReLU was given.
     pub dx_before_relu: bool,
+    /// So many of the first columns are given a second time, columns outermost, as attention reads a bias of its logits. Their gradient is y's.
+    pub heads: usize,
 }
 
 /// Places of the inputs.
@@ -73,7 +76,8 @@ struct Places {
 impl Linear {
     /// A map with a bias and an activation.
     pub fn biased(act: Act) -> Self {
-        Self { bias: true, act, tail: 0, norm: None, after: After::Nothing, turned: false, dy_of_sum: false, dx_before_relu: false }
+        let (after, dy_of_sum, dx_before_relu) = (After::Nothing, false, false);
+        Self { bias: true, act, tail: 0, norm: None, after, turned: false, dy_of_sum, dx_before_relu, heads: 0 }
     }
 
     /// A map without a bias.
@@ -102,6 +106,16 @@ impl Linear {
     /// A view of y, or of what has its shape, with the axes in the order of x's.
     fn as_x(&self, v: &View) -> View {
         if self.turned { v.permute(&[1, 0, 2]) } else { v.clone() }
+    }
+
+    /// Whether nothing follows the sum but an activation.
+    fn stands_alone(&self) -> bool {
+        matches!(self.after, After::Nothing)
+    }
+
+    /// The place of the statistics among the outputs.
+    fn stats_at(&self) -> usize {
+        1 + usize::from(self.heads > 0)
     }
 
     /// The shape of y for one of x.
@@ -163,7 +177,12 @@ impl Op for Linear {
         let y = self.out(x[0], c_out);
         let around = at.residual.is_none_or(|i| x[i] == y) && (self.norm.is_none() || x[1] == [c_in] && x[2] == [c_in]);
         assert!(around, "linear of {x:?}, {self:?}: scale and offset are [c_in], a residual {y:?}");
+        assert!(
+            self.heads == 0 || self.heads <= c_out && self.stands_alone(),
+            "linear of {x:?}, {self:?}: columns of what follows are not turned"
+        );
         let mut all = vec![Spec::of(&y)];
+        all.extend((self.heads > 0).then(|| Spec::of(&[&[self.heads], &y[..y.len() - 1]].concat())));
         all.extend(self.norm.map(|_| Spec::f32(&[y.iter().product::<usize>() / c_out, 2])));
         all
     }
@@ -190,7 +209,7 @@ impl Op for Linear {
         let norm = self.norm.map_or(0, |_| 0b110);
         Needs {
             x: 1 | norm | 1 << at.w | at.seed.map_or(0, |i| 1 << i),
-            y: u32::from(self.own_act() != Act::None) | self.norm.map_or(0, |_| 0b10),
+            y: u32::from(self.own_act() != Act::None) | self.norm.map_or(0, |_| 1 << self.stats_at()),
         }
     }
 
@@ -214,7 +233,7 @@ impl Op for Linear {
             (_, Some(dropout)) if dropout.residual && i == 1 && self.norm.is_none() => After::Dropout(*dropout),
             _ => return None,
         };
-        let plain = self.act == Act::None && matches!(self.after, After::Nothing) && !(self.turned && turned);
+        let plain = self.act == Act::None && self.heads == 0 && self.stands_alone() && !(self.turned && turned);
         plain.then(|| Rc::new(Self { after, turned: self.turned || turned, ..*self }) as Rc<dyn Op>)
     }
 
@@ -231,6 +250,9 @@ impl Op for Linear {
         if !gemm::joins(&r.traits) && (self.norm.is_some() || matches!(self.after, After::Dropout(_))) {
             return self.apart(r, x, y);
         }
+        if self.heads > 0 && self.with_heads(r, x, y) {
+            return;
+        }
         let turned = self.as_x(&y[0]);
         let [rows, out] = joined([&x[0], &turned]).unwrap_or_else(|| [matrix(r, &x[0]), y[0].as_rows()]);
         let residual = at.residual.map(|i| View { root: x[i].root, offset: x[i].offset, dtype: x[i].dtype, ..out.clone() });
@@ -242,10 +264,13 @@ impl Op for Linear {
             }
             _ => Extra::None,
         };
-        let stats = self.norm.map(|_| stats(&y[1], &rows));
+        let stats = self.norm.map(|_| stats(&y[self.stats_at()], &rows));
         let norm = self.norm.zip(stats.as_ref()).map(|(eps, stats)| Norm { stats, scale: &x[1], offset: &x[2], eps, own: true });
         let bias = at.bias.map(|i| &x[i]);
         gemm::record(r, &Gemm { bias, act: self.act, tail: self.tail, extra, norm, ..Gemm::new(&rows, false, &x[at.w], false, &out) });
+        if self.heads > 0 {
+            turn_heads(r, &y[0], &y[1]);
+        }
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
@@ -279,6 +304,10 @@ impl Op for Linear {
             y = (0..y.len()).map(|at| y[(at / n % a * b + at / n / a) * n + at % n]).collect();
         }
         let y = Array::new(&self.out(&x[0].shape, n), y);
+        if self.heads > 0 {
+            let columns = (0..self.heads).flat_map(|h| y.data.iter().skip(h).step_by(n).copied()).collect();
+            outputs.insert(0, Array::new(&[&[self.heads], &y.shape[..y.shape.len() - 1]].concat(), columns));
+        }
         let y = match (&self.after, at.residual, at.seed) {
             (After::Dropout(op), Some(i), Some(seed)) => op.reference(&[x[i].clone(), y, x[seed].clone()]).remove(0),
             (_, Some(i), _) => Array::new(&y.shape, y.data.iter().zip(&x[i].data).map(|(a, b)| a + b).collect()),
@@ -295,7 +324,47 @@ fn stats(stats: &View, rows: &View) -> View {
     stats.reshape(&[outer, &[2]].concat())
 }
 
+/// The first columns of `y [.., c]` as `turned [heads, ..]`, by a launch of their own.
+fn turn_heads(r: &mut Recorder, y: &View, turned: &View) {
+    let (outer, heads) = (&y.shape[..y.shape.len() - 1], turned.shape[0]);
+    let (n, batch) = (outer[outer.len() - 1], outer[..outer.len() - 1].iter().product::<usize>());
+    let pairs = y.reshape(&[batch, n, y.width()]).slice(2, 0..padded(heads).min(y.width())).narrow(heads);
+    turn(r, &pairs, &turned.reshape(&[heads, batch, n]).permute(&[1, 0, 2]));
+}
+
 impl Linear {
+    /// The forward pass with the first columns written a second time by the product itself, if the device can: its rows are taken in y's
+    /// order, so that neighbours along y's last row axis are neighbours in a tile.
+    fn with_heads(&self, r: &mut Recorder, x: &[View], y: &[View]) -> bool {
+        let at = self.places();
+        let inner = *y[1].shape.last().expect("an axis");
+        let from = if self.turned { x[0].permute(&[1, 0, 2]) } else { x[0].clone() };
+        let batch = |v: &View| View {
+            shape: vec![v.shape[0], 1, v.shape[1], v.shape[2]],
+            strides: vec![v.strides[0], 0, v.strides[1], 1],
+            ..v.clone()
+        };
+        let one = joined([&from, &y[0]]).filter(|[v, _]| v.shape.len() == 2 && inner.is_multiple_of(LANES));
+        let (rows, out, turned) = match one {
+            Some([rows, out]) => (rows, out, y[1].reshape(&[self.heads, y[0].n_rows()])),
+            None if from.shape.len() == 3 => (batch(&from), batch(&y[0]), y[1].clone()),
+            None => return false,
+        };
+        let stats = self.norm.map(|_| {
+            let all = stats(&y[self.stats_at()], if rows.shape.len() == 2 { &rows } else { &x[0] });
+            if rows.shape.len() == 2 { all } else { batch(&if self.turned { all.permute(&[1, 0, 2]) } else { all }) }
+        });
+        let norm = self.norm.zip(stats.as_ref()).map(|(eps, stats)| Norm { stats, scale: &x[1], offset: &x[2], eps, own: true });
+        let bias = at.bias.map(|i| &x[i]);
+        let turned = Some(&turned);
+        let g = Gemm { bias, act: self.act, tail: self.tail, norm, turned, ..Gemm::new(&rows, false, &x[at.w], false, &out) };
+        let can = gemm::turns(r, &g);
+        if can {
+            gemm::record(r, &g);
+        }
+        can
+    }
+
     /// The forward pass where products take no norm and drop nothing out: one after the other.
     fn apart(&self, r: &mut Recorder, x: &[View], y: &[View]) {
         let at = self.places();
@@ -303,7 +372,7 @@ impl Linear {
         rest.insert(0, x[0].clone());
         if let Some(eps) = self.norm {
             rest[0] = r.temp(&x[0].shape, x[0].dtype);
-            LayerNorm { eps }.forward(r, &x[..3], &[rest[0].clone(), y[1].clone()]);
+            LayerNorm { eps }.forward(r, &x[..3], &[rest[0].clone(), y[self.stats_at()].clone()]);
         }
         let plain = Self { norm: None, after: After::Nothing, ..*self };
         match (&self.after, at.residual) {
@@ -314,7 +383,7 @@ impl Linear {
             }
             (_, residual) => {
                 rest.extend(residual.map(|i| x[i].clone()));
-                Self { norm: None, ..*self }.forward(r, &rest, &y[..1]);
+                Self { norm: None, ..*self }.forward(r, &rest, &y[..self.stats_at()]);
             }
         }
     }

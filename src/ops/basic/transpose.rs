@@ -2,9 +2,13 @@
 
 use crate::gpu::recorder::{Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
-use crate::gpu::view::padded;
+use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::ops::basic::copy::copy;
+
+/// Elements along each side of what a workgroup turns.
+const TILE: usize = 32;
 
 fn source() -> &'static Source {
     shader!("basic/transpose")
@@ -21,19 +25,29 @@ fn three(v: &View) -> View {
     v.reshape(&[batch, v.shape[n - 2], v.shape[n - 1]])
 }
 
-fn record(r: &mut Recorder, x: &View, y: &View) {
-    let (x, y) = (three(x), three(y));
-    let [batch, rows, columns] = x.shape[..] else { unreachable!("three axes") };
+/// `y[b, j, i] = x[b, i, j]` for strided views.
+pub(in crate::ops) fn turn(r: &mut Recorder, x: &View, y: &View) {
+    let [batch, rows, columns] = x.shape[..] else { panic!("turn of {:?}", x.shape) };
+    assert_eq!(y.shape, [batch, columns, rows], "turn of {:?}", x.shape);
+    // Rows so far apart that no binding holds a tile of them are brought together first.
+    if TILE.min(rows) * x.strides[1] * x.dtype.size() + 1024 > r.traits.max_binding as usize && !x.is_contiguous() {
+        let near = r.temp(&x.shape, x.dtype);
+        copy(r, &near, x);
+        return turn(r, &near, y);
+    }
+    let stride = |v: &View, axis: usize| (v.strides[axis] / LANES).into();
     let uniform = UniformData::of(&[
-        ("batch", batch.into()),
         ("rows", rows.into()),
         ("columns", columns.into()),
-        ("x_pitch", padded(columns).into()),
-        ("y_groups", y.groups().into()),
+        ("row_groups", rows.div_ceil(LANES).into()),
+        ("column_groups", columns.div_ceil(LANES).into()),
+        ("x0", stride(x, 0)),
+        ("x1", stride(x, 1)),
+        ("y0", stride(y, 0)),
+        ("y1", stride(y, 1)),
     ]);
-    let by_batch = [cut(1, 0, 1)];
-    let groups = [(columns * y.groups()).div_ceil(64), batch, 1];
-    r.launch(Launch::new(source(), "transpose", uniform, groups).read("x", &x, &by_batch).write("y", &y, &by_batch));
+    let launch = Launch::new(source(), "turn", uniform, [rows.div_ceil(TILE), batch, columns.div_ceil(TILE)]);
+    r.launch(launch.read("x", x, &[cut(1, 0, 1), cut(0, 1, TILE)]).write("y", y, &[cut(1, 0, 1), cut(2, 1, TILE)]));
 }
 
 impl Op for Transpose {
@@ -54,12 +68,12 @@ impl Op for Transpose {
     }
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
-        record(r, &x[0], &y[0]);
+        turn(r, &three(&x[0]), &three(&y[0]));
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
         if let Some(dx) = &b.dx[0] {
-            record(r, b.dy0(), dx);
+            turn(r, &three(b.dy0()), &three(dx));
         }
     }
 

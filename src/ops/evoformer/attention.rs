@@ -10,6 +10,7 @@ use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::ops::basic::transpose::turn;
 use crate::ops::evoformer::attention_backward;
 use crate::tensor::DType;
 
@@ -26,19 +27,21 @@ const UNUSED: [&str; 11] = ["kb", "kl", "kh", "vb", "vl", "vh", "gb", "gl", "gh"
 /// The logit of a masked key: it replaces, so that a row without any key averages over all of them (QUIRKS 3).
 pub(super) const MASKED: f64 = -1e9;
 
-/// `q [b, q, h, d], k [b, k, h, d], v [b, k, h, dv]`, then those of `mask [b, k]` or `[b, k, 1]`, `bias [q, k, h]`, `gate [b, q, h, dv]` that
-/// there are, to `y [b, q, h, dv]` and the log-sum-exp of every row, `[b, h, q]`, always f32.
+/// `q [b, q, h, d], k [b, k, h, d], v [b, k, h, dv]`, then those of `mask [b, k]` or `[b, k, 1]`, `bias [q, k, h]`, the same `turned [h, q, k]`,
+/// `gate [b, q, h, dv]` that there are, to `y [b, q, h, dv]` and the log-sum-exp of every row, `[b, h, q]`, always f32.
 ///
 /// `y = sigmoid(gate) * sum_j softmax_j(d^-0.5 q.k_j + bias_j) v_j`. A zero in the mask replaces its key's logit by -1e9.
 /// Every input may be any strided view: slices of one projection, permuted rows and columns. The bias is given as a projection of the pair
-/// representation leaves it, heads innermost; rows and columns may be permuted. It is turned once to heads outermost, which is
-/// `heads * q * k` elements, small beside what the rows of `b` read of it.
+/// representation leaves it, heads innermost; rows and columns may be permuted. The kernels for GPUs read it with heads outermost: as a projection
+/// that knows of it gives it a second time (`Linear::heads`), or turned here, forwards and backwards. The gradient is that of `bias` alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Attention {
     /// Whether a mask follows the values.
     pub mask: bool,
     /// Whether a pair bias follows.
     pub bias: bool,
+    /// Whether the bias follows a second time, heads outermost.
+    pub turned: bool,
     /// Whether a gate follows.
     pub gate: bool,
 }
@@ -51,6 +54,7 @@ pub(super) struct Inputs<'a, T> {
     pub v: &'a T,
     pub mask: Option<&'a T>,
     pub bias: Option<&'a T>,
+    pub turned: Option<&'a T>,
     pub gate: Option<&'a T>,
 }
 
@@ -78,18 +82,18 @@ pub(super) fn by_row_and_head(rows: usize) -> [Cut; 2] {
 }
 
 impl Attention {
-    /// The position of each optional input, in the order mask, bias, gate.
-    pub(super) fn places(&self) -> [Option<usize>; 3] {
+    /// The position of each optional input, in the order mask, bias, turned, gate.
+    pub(super) fn places(&self) -> [Option<usize>; 4] {
         let mut next = 3;
-        [self.mask, self.bias, self.gate].map(|there| {
+        [self.mask, self.bias, self.turned, self.gate].map(|there| {
             next += usize::from(there);
             there.then_some(next - 1)
         })
     }
 
     pub(super) fn inputs<'a, T>(&self, x: &'a [T]) -> Inputs<'a, T> {
-        let [mask, bias, gate] = self.places().map(|p| p.map(|i| &x[i]));
-        Inputs { q: &x[0], k: &x[1], v: &x[2], mask, bias, gate }
+        let [mask, bias, turned, gate] = self.places().map(|p| p.map(|i| &x[i]));
+        Inputs { q: &x[0], k: &x[1], v: &x[2], mask, bias, turned, gate }
     }
 
     pub(super) fn extents(x: &Inputs<View>) -> Extents {
@@ -182,18 +186,11 @@ impl Attention {
     /// The bias as `[heads, q, k]`.
     pub(super) fn bias(&self, r: &mut Recorder, x: &Inputs<View>) -> Option<View> {
         let pair = x.bias?;
-        let (rows, heads) = (pair.shape[0], pair.shape[2]);
-        let bias = r.temp(&[heads, rows, pair.shape[1]], pair.dtype);
-        for columns in columns(r, pair) {
-            let (pair, bias) = (pair.slice(1, columns.clone()), bias.slice(2, columns));
-            let groups = [bias.groups().div_ceil(64), rows, heads];
-            r.launch(Launch::new(source(), "bias_in", Self::turning(&pair, &bias, 0), groups).read("pair", &pair, &[cut(1, 0, 1)]).write(
-                "bias",
-                &bias,
-                &[cut(1, 1, 1), cut(2, 0, 1)],
-            ));
-        }
-        Some(bias)
+        Some(x.turned.cloned().unwrap_or_else(|| {
+            let bias = r.temp(&[pair.shape[2], pair.shape[0], pair.shape[1]], pair.dtype);
+            turn(r, pair, &bias.permute(&[1, 0, 2]));
+            bias
+        }))
     }
 }
 
@@ -230,34 +227,39 @@ impl Op for Attention {
     }
 
     fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
-        let count = 3 + [self.mask, self.bias, self.gate].iter().filter(|t| **t).count();
-        assert!(x.len() == count && x[..3].iter().all(|s| s.len() == 4), "attention of {x:?}: q, k, v have four axes, {count} inputs");
+        let count = 3 + [self.mask, self.bias, self.turned, self.gate].iter().filter(|t| **t).count();
+        assert!(
+            x.len() == count && (self.bias || !self.turned) && x[..3].iter().all(|s| s.len() == 4),
+            "attention of {x:?}: q, k, v have four axes, {count} inputs"
+        );
         let i = self.inputs(x);
         let ([b, q, h, d], [_, k, _, dv]) = ([i.q[0], i.q[1], i.q[2], i.q[3]], [0, i.v[1], 0, i.v[3]]);
         let fits = **i.k == [b, k, h, d]
             && i.v[..3] == [b, k, h]
             && i.mask.is_none_or(|m| **m == [b, k] || **m == [b, k, 1])
             && i.bias.is_none_or(|p| **p == [q, k, h])
+            && i.turned.is_none_or(|p| **p == [h, q, k])
             && i.gate.is_none_or(|g| **g == [b, q, h, dv])
             && d <= MAX_HEAD
             && dv <= MAX_HEAD;
         assert!(
             fits,
-            "attention of {x:?}: q [b, q, h, d], k [b, k, h, d], v [b, k, h, dv], mask [b, k], bias [q, k, h], gate [b, q, h, dv]"
+            "attention of {x:?}: q [b, q, h, d], k [b, k, h, d], v [b, k, h, dv], mask [b, k], bias [q, k, h], turned [h, q, k], gate [b, q, h, dv]"
         );
         vec![Spec::of(&[b, q, h, dv]), Spec::f32(&[b, h, q])]
     }
 
-    fn strided(&self, _i: usize) -> bool {
-        true
+    fn strided(&self, i: usize) -> bool {
+        self.places()[2] != Some(i)
     }
 
     fn differentiable(&self, i: usize) -> bool {
-        self.places()[0] != Some(i)
+        let [mask, _, turned, _] = self.places();
+        ![mask, turned].contains(&Some(i))
     }
 
     fn needs(&self) -> Needs {
-        Needs { x: (1 << 6) - 1, y: 0b11 }
+        Needs { x: (1 << 7) - 1, y: 0b11 }
     }
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {

@@ -103,7 +103,7 @@ pub(super) fn record(op: &Attention, r: &mut Recorder, b: &Backward) {
     let go = if op.gate { r.temp(&dy.shape, DType::F32) } else { dy.clone() };
     let common = Common { op, x, n, aux, go };
     let of = |i: Option<usize>| i.and_then(|i| b.dx[i].as_ref());
-    let [_, bias, gate] = op.places();
+    let [_, bias, _, gate] = op.places();
     prepare(&common, r, b, of(gate));
     let (by_query, by_key) = (b.dx[0].is_some() || of(bias).is_some(), b.dx[1].is_some() || b.dx[2].is_some());
     let (q_suits, k_suits) = (subgroup::suits(r, n.q), subgroup::suits(r, n.k));

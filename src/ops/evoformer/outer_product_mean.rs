@@ -18,7 +18,7 @@ use crate::ops::basic::binary::Binary;
 use crate::ops::basic::copy::{accumulate, copy};
 use crate::ops::basic::gemm::{self, Extra, Gemm};
 use crate::ops::basic::sum;
-use crate::ops::evoformer::triangle_product::turn;
+use crate::ops::basic::transpose::turn;
 use crate::tensor::DType;
 
 /// Residues `i` of a partial gradient of the weights: fixed, so that neither chunks nor devices change a bit.

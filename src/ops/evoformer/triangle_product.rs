@@ -1,21 +1,16 @@
 //! The sum over the third edge of a triangle: the heart of Algorithms 11 and 12, triangle multiplication.
 
 use crate::gpu::recorder::{Family, Launch, cut};
-use crate::gpu::shader::{Source, UniformData};
+use crate::gpu::shader::UniformData;
 use crate::gpu::view::{LANES, padded};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::basic::gemm::{self, Gemm};
+use crate::ops::basic::transpose::turn;
 use crate::tensor::DType;
 
-/// Elements along each side of what a workgroup turns.
-const TILE: usize = 32;
 /// Pairs that a workgroup of the tiled kernel makes, along `i` and along `j`.
 const PAIRS: [usize; 2] = [64, 32];
-
-fn source() -> &'static Source {
-    shader!("evoformer/triangle_product")
-}
 
 /// Left `a` and right `b`, both `[n, n, c]` and already masked and gated, to `y [n, n, c]`, summed in f32.
 #[derive(Debug, Clone, Copy)]
@@ -23,25 +18,6 @@ pub struct TriangleProduct {
     /// `y[i, j] = sum_k a[i, k] b[j, k]`; otherwise incoming edges, `y[i, j] = sum_k a[k, j] b[k, i]` as AlphaFold's code has it (left
     /// and right are swapped relative to the paper's Algorithm 12).
     pub outgoing: bool,
-}
-
-/// `y[b, j, i] = x[b, i, j]` for strided views.
-pub(super) fn turn(r: &mut Recorder, x: &View, y: &View) {
-    let [batch, rows, columns] = x.shape[..] else { panic!("turn of {:?}", x.shape) };
-    assert_eq!(y.shape, [batch, columns, rows], "turn of {:?}", x.shape);
-    let stride = |v: &View, axis: usize| (v.strides[axis] / LANES).into();
-    let uniform = UniformData::of(&[
-        ("rows", rows.into()),
-        ("columns", columns.into()),
-        ("row_groups", rows.div_ceil(LANES).into()),
-        ("column_groups", columns.div_ceil(LANES).into()),
-        ("x0", stride(x, 0)),
-        ("x1", stride(x, 1)),
-        ("y0", stride(y, 0)),
-        ("y1", stride(y, 1)),
-    ]);
-    let launch = Launch::new(source(), "turn", uniform, [rows.div_ceil(TILE), batch, columns.div_ceil(TILE)]);
-    r.launch(launch.read("x", x, &[cut(1, 0, 1), cut(0, 1, TILE)]).write("y", y, &[cut(1, 0, 1), cut(2, 1, TILE)]));
 }
 
 /// One product of matrices for each channel: `y[.., c] = a[.., c] b[.., c]`, all `[n, n, c]` and strided as they like, the first two axes
@@ -75,7 +51,7 @@ fn tiled(r: &mut Recorder, (a, ta): (&View, bool), (b, tb): (&View, bool), y: &V
         let more = [("bj", stride(&b, 1 - axes[1])), ("bk", stride(&b, axes[1])), ("y0", stride(y, 0)), ("y1", stride(y, 1))];
         let fields: Vec<_> = fields.into_iter().chain(more).map(|(name, v)| (name, v.into())).collect();
         let groups = [n.div_ceil(PAIRS[0]), n.div_ceil(PAIRS[1]), y.groups().div_ceil(2)];
-        let launch = Launch::new(shader!("evoformer/triangle_product/tiled"), "product", UniformData::of(&fields), groups)
+        let launch = Launch::new(shader!("evoformer/triangle_product"), "product", UniformData::of(&fields), groups)
             .constant("CHAIN", f64::from(u8::from(from > 0)))
             .read("a", &a, &[cut(0, 1 - axes[0], PAIRS[0])])
             .read("b", &b, &[cut(1, 1 - axes[1], PAIRS[1])])

@@ -4,27 +4,37 @@
 use anyfold::gpu::Gpu;
 use anyfold::gpu::device::Choice;
 use anyfold::gpu::program::Cache;
+use anyfold::gpu::recorder::Family;
 use anyfold::graph::run::Session;
 use anyfold::ops;
+use anyfold::ops::basic::linear::{Act, Linear};
 use anyfold::ops::evoformer::attention::Attention;
 use anyfold::ops::evoformer::masked_mean::MaskedMean;
 use anyfold::tensor::{DType, HostTensor};
 
 use super::{Case, Draw, case, draw};
 
-const NONE: Attention = Attention { mask: false, bias: false, gate: false };
+const NONE: Attention = Attention { mask: false, bias: false, turned: false, gate: false };
 const MASK: Attention = Attention { mask: true, ..NONE };
 const BIAS: Attention = Attention { bias: true, ..NONE };
 const GATE: Attention = Attention { gate: true, ..NONE };
-const ALL: Attention = Attention { mask: true, bias: true, gate: true };
+const TURNED: Attention = Attention { bias: true, turned: true, ..NONE };
+const ALL: Attention = Attention { mask: true, bias: true, turned: false, gate: true };
 
 pub(super) fn cases() -> Vec<Case> {
-    use Draw::{Mask, MaskWithout, Signed};
+    use Draw::{HeadsOf, Mask, MaskWithout, Signed};
     vec![
         case("attention 1", NONE, &[&[1, 1, 1, 3], &[1, 1, 1, 3], &[1, 1, 1, 3]]),
         case("attention", NONE, &[&[2, 5, 3, 6], &[2, 7, 3, 6], &[2, 7, 3, 9]]),
         case("attention gate", GATE, &[&[2, 6, 1, 8], &[2, 3, 1, 8], &[2, 3, 1, 5], &[2, 6, 1, 5]]),
         case("attention bias", BIAS, &[&[3, 33, 5, 8], &[3, 9, 5, 8], &[3, 9, 5, 8], &[33, 9, 5]]),
+        case("attention turned", TURNED, &[&[3, 33, 5, 8], &[3, 9, 5, 8], &[3, 9, 5, 8], &[33, 9, 5], &[5, 33, 9]]).drawn(&[
+            Signed,
+            Signed,
+            Signed,
+            Signed,
+            HeadsOf(3),
+        ]),
         case("attention mask", MASK, &[&[3, 17, 2, 16], &[3, 33, 2, 16], &[3, 33, 2, 16], &[3, 33]]).drawn(&[
             Signed,
             Signed,
@@ -103,6 +113,39 @@ fn pair_attention(gpu: &Gpu, cache: &Cache, dtype: DType, (sliced, turned): (boo
         got.extend(names.iter().map(|name| session.get(&format!("d/{name}")).expect("reads")));
     }
     got
+}
+
+/// The columns that a linear map gives a second time are the first of its result, in every way that it can be made: of one matrix of rows or
+/// of turned axes, in whole groups of four or not, by the product or after it.
+#[test]
+fn heads_are_columns_outermost() {
+    let narrow = Choice { max_binding: Some(64 << 10), checked: true, ..Choice::default() };
+    let tiled = Choice { family: Some(Family::Tiled), ..Choice::default() };
+    for choice in [Choice::default(), tiled, narrow] {
+        let gpu = Gpu::open(&choice).expect("a Vulkan, Metal or DX12 adapter");
+        let cache = Cache::default();
+        for (shape, heads) in [([6, 8, 20], 5), ([70, 12, 20], 4), ([5, 9, 20], 2)] {
+            for (turned, dtype) in [(false, DType::F32), (true, DType::F32), (true, DType::Bf16)] {
+                let graph = ops::graph(dtype, 1);
+                let inputs: [(&str, &[usize]); 5] = [("x", &shape), ("scale", &[20]), ("offset", &[20]), ("w", &[20, 70]), ("b", &[62])];
+                let x: Vec<_> = inputs.iter().map(|(name, shape)| graph.input(name, shape, DType::F32, false)).collect();
+                let op = Linear { norm: Some(1e-5), turned, heads, tail: 8, ..Linear::biased(Act::Sigmoid) };
+                let y = graph.apply_all(std::rc::Rc::new(op), &x);
+                graph.output("y", y[0]);
+                graph.output("heads", y[1]);
+                let session = Session::new(&gpu, &cache, &graph).expect("fits");
+                for (i, (name, shape)) in inputs.iter().enumerate() {
+                    session.set(name, &HostTensor::f32(shape, draw(i as u64, shape.iter().product())));
+                }
+                session.replay().expect("runs");
+                let [y, got] = ["y", "heads"].map(|name| session.get(name).expect("reads"));
+                let (y, got) = (y.to_f32(), got.to_f32());
+                let want: Vec<f32> = (0..heads).flat_map(|h| y.iter().skip(h).step_by(70).copied()).collect();
+                assert!(got == want && got.iter().all(|v| *v != 0.0), "{heads} heads of {shape:?}, turned {turned}, {dtype}");
+                assert!(session.padding_is_zero("heads").expect("reads"), "padding of {heads} heads of {shape:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -80,6 +80,10 @@ impl Case {
                 let end = raw.len() - n;
                 (raw.iter().enumerate().map(|(i, v)| if i < end && (i == 0 || *v > -0.5) { 1.0 } else { 0.0 }).collect(), false)
             }
+            Draw::HeadsOf(of) => {
+                let (given, heads) = (self.input(*of).0, self.shapes[i][0]);
+                ((0..heads).flat_map(|h| given.iter().skip(h).step_by(heads).copied()).collect(), false)
+            }
             Draw::Chain => ((0..raw.len()).map(|i| (i + 2 * (i / 5)) as f32).collect(), true),
             Draw::Below(n) => (raw.iter().map(|v| ((v * 0.5 + 0.5) * *n as f32).floor().min((*n - 1) as f32)).collect(), true),
         }
@@ -101,6 +105,8 @@ enum Draw {
     MaskWithout(usize),
     /// Like `Signed`; every `n` rows of a matrix are followed by rows of zeros up to a multiple of four, as in the arena of parameters.
     Rows(usize),
+    /// Input `i`, `[.., heads]`, as `[heads, ..]`.
+    HeadsOf(usize),
     /// Residue numbers of a chain: 0, 1, .. with two missing after every five.
     Chain,
     /// Integers in 0..n.
@@ -261,10 +267,11 @@ fn windows_and_checks_change_no_bit() {
         check(&gpu, &cache, &case, DType::F32, false);
         check(&gpu, &cache, &case, DType::F32, true);
     }
-    // The tiled kernels of a sum over pairs are cut along the sum, too.
+    // The tiled kernels of a sum over pairs are cut along the sum, too, and those of attention where one binding holds a head's bias.
     let gpu = Gpu::open(&Choice { family: Some(Family::Tiled), ..choice.clone() }).expect("a Vulkan, Metal or DX12 adapter");
     let cache = Cache::default();
-    for case in cases().iter().filter(|c| c.name.starts_with("triangle")) {
+    let cut = ["triangle", "attention bias", "attention turned", "attention 33"];
+    for case in cases().iter().filter(|c| cut.iter().any(|name| c.name.starts_with(name))) {
         check(&gpu, &cache, case, DType::F32, false);
     }
     let (wide, narrow) = (replayed(&Choice::default()), replayed(&choice));

@@ -31,6 +31,9 @@ fn uniform(g: &Gemm, o: &Operands, n0: usize, last: bool, bias: Option<&View>, t
     let (sa, sb, sc) = (blocks(&o.a), blocks(&o.b), strides(&o.c));
     let extra = o.extra.as_ref().filter(|_| last);
     let se = extra.or(o.sums.as_ref()).map_or([0; 3], strides);
+    // Of columns that are turned: from one batch to the next, and from one column to the next.
+    let by_batch = |t: &View| if t.shape.len() > 2 { t.strides[1] / LANES } else { 0 };
+    let se = g.turned.map_or(se, |t| [by_batch(t), 0, t.strides[0] / LANES]);
     let ss = o.norm.as_ref().map(|norm| blocks(&norm.stats)).or(o.mask.as_ref().map(strides)).unwrap_or_default();
     let kind = match g.extra {
         Extra::Residual(_) | Extra::MaskedResidual(..) | Extra::Dropout(..) if last => 1,
@@ -55,6 +58,7 @@ fn uniform(g: &Gemm, o: &Operands, n0: usize, last: bool, bias: Option<&View>, t
     fields.extend([("key_lo", (op.key as u32).into()), ("key_hi", ((op.key >> 32) as u32).into()), ("share", (op.share as u32).into())]);
     let places = [("n_j", n_j), ("wide", g.c.groups()), ("f0", f0), ("f1", f1), ("f2", f2), ("first", first), ("g0", n0 / LANES)];
     fields.extend(places.map(|(name, v)| (name, v.into())));
+    fields.push(("heads", g.turned.map_or(0, |t| t.shape[0]).into()));
     UniformData::of(&fields)
 }
 
@@ -123,6 +127,7 @@ pub(super) fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, (n0, by_tile): (u
         .constant("TB", f64::from(u8::from(g.tb)))
         .constant("CHAIN", f64::from(u8::from(chain)))
         .constant("SUMS", f64::from(u8::from(o.sums.is_some())))
+        .constant("TURN", f64::from(u8::from(g.turned.is_some())))
         .read("a", &o.a, &cuts(&o.a, part.or(by_m.filter(|_| !g.ta))))
         .read("b", &spare.0, &spare.1)
         .read("bias", &bias_view, &bias_cuts)
@@ -146,8 +151,9 @@ pub(super) fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, (n0, by_tile): (u
         let split = f64::from(u8::from(g.act == Act::Relu));
         launch = launch.constant("LANES", f64::from(4 * r.traits.subgroup)).constant("SPLIT", split);
     }
-    r.launch(match &o.sums {
-        Some(sums) => launch.write("extra", sums, &cuts(sums, None)),
-        None => launch.read("extra", &extra_view, &extra_cuts),
+    r.launch(match (&o.sums, g.turned) {
+        (Some(sums), _) => launch.write("extra", sums, &cuts(sums, None)),
+        (None, Some(turned)) => launch.write("extra", turned, &[]),
+        (None, None) => launch.read("extra", &extra_view, &extra_cuts),
     });
 }

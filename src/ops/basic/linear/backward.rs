@@ -122,10 +122,10 @@ impl Linear {
         let Some(eps) = self.norm else { return Source { rows: matrix(r, &b.x[0]), norm: None } };
         let x = b.x[0].as_rows();
         if gemm::joins(&r.traits) {
-            let stats = stats(&b.y[1], &x);
+            let stats = stats(&b.y[self.stats_at()], &x);
             return Source { rows: x, norm: Some((stats, b.x[1].clone(), b.x[2].clone(), eps)) };
         }
-        let again = [r.temp(&x.shape, x.dtype), r.temp(&b.y[1].shape, DType::F32)];
+        let again = [r.temp(&x.shape, x.dtype), r.temp(&b.y[self.stats_at()].shape, DType::F32)];
         LayerNorm { eps }.forward(r, &b.x[..3], &again);
         Source { rows: again[0].clone(), norm: None }
     }
@@ -153,7 +153,7 @@ impl Linear {
                 self.products(r, b, (&dy, held || b.own), (dx.as_ref(), false), parts.as_ref());
                 if let Some(dx) = dx {
                     let to = [0, 1, 2].map(|i| b.dx[i].as_ref().map(|v| (v, b.adds(i))));
-                    layer_norm::gradients(r, [&b.x[0], &b.x[1], &b.y[1]], &dx, to);
+                    layer_norm::gradients(r, [&b.x[0], &b.x[1], &b.y[self.stats_at()]], &dx, to);
                 }
             }
         }
