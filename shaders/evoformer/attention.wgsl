@@ -10,16 +10,11 @@
 #storage y
 #storage stats
 #storage mask
-#storage part0
-#storage part1
-#storage part2
-#storage part3
-#storage dpair
 override GATE: bool = true;
 struct Params {
     n_b: u32, n_q: u32, n_k: u32, heads: u32, shift: u32, scale: f32,
     qb: u32, ql: u32, qh: u32, kb: u32, kl: u32, kh: u32, vb: u32, vl: u32, vh: u32, gb: u32, gl: u32, gh: u32,
-    mb: u32, mk: u32, pi: u32, pj: u32,
+    mb: u32, mk: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 var<workgroup> packed: array<f32, 64>;
@@ -112,20 +107,4 @@ fn mask_in(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
 fn kept(b: u32, j: u32) -> f32 {
     if j >= p.n_k { return 0.0; }
     return select(0.0, 1.0, mask_ld(b * p.mb + j * p.mk) != 0.0);
-}
-
-// dpair[i, j, h] = part[h, i, j]: the gradient of the bias as it was given, for the heads of one group; `shift` is that group.
-@compute @workgroup_size(64)
-fn bias_out(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let at = grid(wg);
-    let g = at.x * 64u + lane;
-    if g >= groups(p.n_k) { return; }
-    let i = at.y;
-    let start = i * p.ql + g;
-    // Heads past the last repeat one that is there, and are zeroed as padding.
-    let on = vec4<f32>(four_of(p.shift * 4u) < vec4<u32>(p.heads));
-    let a = mat4x4<f32>(part0_ld4(start), part1_ld4(start), part2_ld4(start), part3_ld4(start));
-#repeat n 4
-    if g * 4u + $nu < p.n_k { dpair_st4(i * p.pi + (g * 4u + $nu) * p.pj + p.shift, vec4<f32>(a[0][$n], a[1][$n], a[2][$n], a[3][$n]) * on); }
-#end
 }

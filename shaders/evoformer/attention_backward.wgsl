@@ -1,6 +1,5 @@
 // Gradients of attention from the saved log-sum-exp; logits and probabilities are computed again, none is stored.
 //   P = exp(S - lse),  dP = dO v',  dS = P (dP - delta),  delta = sum_c dO o,  dO = sigmoid(gate) dy
-// aux [b, 2 heads + 1, max(q, k)] holds for each head a row of lse and one of delta, and last the row of kept keys.
 #import attention
 #storage q
 #storage k
@@ -11,7 +10,6 @@
 #storage dq
 #storage dk
 #storage dv
-#storage part
 #storage y
 #storage dy
 #storage gate
@@ -21,22 +19,7 @@
 override GATE: bool = true;
 // The mask of the keys is written by `prepare`, too.
 override MASKED: bool = false;
-struct Params {
-    n_b: u32, n_q: u32, n_k: u32, heads: u32, shift: u32, scale: f32, ag: u32, chain: u32, rows: u32,
-    qb: u32, ql: u32, qh: u32, kb: u32, kl: u32, kh: u32, vb: u32, vl: u32, vh: u32, gb: u32, gl: u32, gh: u32,
-    xb: u32, xl: u32, xh: u32, wb: u32, wl: u32, wh: u32, mb: u32, mk: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-
-fn aux_row(b: u32, r: u32) -> u32 { return (b * (2u * p.heads + 1u) + r) * p.ag; }
-// dO is contiguous [b, q, heads, channels].
-fn go_row(b: u32, i: u32, h: u32) -> u32 { return ((b * p.n_q + i) * p.heads + h) * VG; }
-// Which of the keys j .. j+3 are there and not masked.
-fn kept(b: u32, j: u32) -> vec4<bool> {
-    let there = four_of(j) < vec4<u32>(p.n_k);
-    if MASK { return there & (aux_ld4(aux_row(b, 2u * p.heads) + (j >> 2u)) != vec4<f32>(0.0)); }
-    return there;
-}
+#import attention_rows
 
 // delta = sum_c dy y  (y = sigmoid(gate) o, so that no o is needed);  dO = sigmoid(gate) dy;  dgate = dy y (1 - sigmoid(gate))
 // One invocation four queries of one row and head; with `chain` dgate is not wanted. A workgroup covers 2^shift groups of queries of
@@ -191,57 +174,5 @@ fn backward_kv(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_i
 #end
 #repeat n 8
     if VG > $nu { dv_st4(to_v + $nu, c[$n]); }
-#end
-}
-
-// part[h, i, j] = sum_b dS_ij: one invocation four queries by four keys of one head, over the rows b in order. A launch with `chain` goes on
-// from what the last one stored, so that the order of addition does not depend on how many rows a binding holds.
-@compute @workgroup_size(8, 8)
-fn backward_bias(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {
-    let at = grid(wg);
-    let i = at.x * 32u + id.y * 4u;
-    let j = at.y * 32u + id.x * 4u;
-    let h = at.z;
-    if i >= p.n_q || j >= p.n_k { return; }
-    let ii = min(four_of(i), vec4<u32>(p.n_q - 1u));
-    let jj = min(four_of(j), vec4<u32>(p.n_k - 1u));
-    let kg = groups(p.n_k);
-    let to = (h * p.n_q + ii) * kg + (j >> 2u);
-    var sum: array<vec4<f32>, 4>;
-    var base: array<vec4<f32>, 4>;
-#repeat n 4
-    if p.chain == 1u { sum[$n] = part_ld4(to[$n]); }
-#end
-#repeat n 4
-    base[$n] = bias_ld4(to[$n]);
-#end
-    for (var b = 0u; b < p.n_b; b++) {
-        let q0 = b * p.qb + h * p.qh + ii * p.ql;
-        let k0 = b * p.kb + h * p.kh + jj * p.kl;
-        let v0 = b * p.vb + h * p.vh + jj * p.vl;
-        let lse = aux_ld4(aux_row(b, 2u * h) + (i >> 2u));
-        let delta = aux_ld4(aux_row(b, 2u * h + 1u) + (i >> 2u));
-        let keep = kept(b, j);
-        var s: array<vec4<f32>, 4>;
-        var t: array<vec4<f32>, 4>;
-        for (var u = 0u; u < DG; u++) {
-            let c0 = k_ld4(k0.x + u) * p.scale; let c1 = k_ld4(k0.y + u) * p.scale;
-            let c2 = k_ld4(k0.z + u) * p.scale; let c3 = k_ld4(k0.w + u) * p.scale;
-#repeat n 4
-    { let x = q_ld4(q0[$n] + u); s[$n] += vec4<f32>(dot(x, c0), dot(x, c1), dot(x, c2), dot(x, c3)); }
-#end
-        }
-        for (var u = 0u; u < VG; u++) {
-            let c0 = v_ld4(v0.x + u); let c1 = v_ld4(v0.y + u); let c2 = v_ld4(v0.z + u); let c3 = v_ld4(v0.w + u);
-#repeat n 4
-    { let x = go_ld4(go_row(b, ii[$n], h) + u); t[$n] += vec4<f32>(dot(x, c0), dot(x, c1), dot(x, c2), dot(x, c3)); }
-#end
-        }
-#repeat n 4
-    sum[$n] += select(vec4<f32>(0.0), exp(s[$n] + base[$n] - lse[$n]), keep) * (t[$n] - delta[$n]);
-#end
-    }
-#repeat n 4
-    if i + $nu < p.n_q { part_st4(to[$n], sum[$n]); }
 #end
 }

@@ -41,6 +41,7 @@ macro_rules! lib {
 #[rustfmt::skip]
 const LIBRARY: &[(&str, &str)] = &[
     lib!("attention"),
+    lib!("attention_rows"),
     lib!("bits"),
     lib!("dropout"),
     lib!("gemm"),

@@ -15,7 +15,7 @@ override GATE: bool = true;
 struct Params {
     n_b: u32, n_q: u32, n_k: u32, heads: u32, shift: u32, scale: f32,
     qb: u32, ql: u32, qh: u32, kb: u32, kl: u32, kh: u32, vb: u32, vl: u32, vh: u32, gb: u32, gl: u32, gh: u32,
-    mb: u32, mk: u32, pi: u32, pj: u32,
+    mb: u32, mk: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 

@@ -15,19 +15,7 @@ enable subgroups;
 #storage dv
 #storage part
 override DBIAS: bool = true;
-struct Params {
-    n_b: u32, n_q: u32, n_k: u32, heads: u32, shift: u32, scale: f32, ag: u32, chain: u32, rows: u32,
-    qb: u32, ql: u32, qh: u32, kb: u32, kl: u32, kh: u32, vb: u32, vl: u32, vh: u32, gb: u32, gl: u32, gh: u32,
-    xb: u32, xl: u32, xh: u32, wb: u32, wl: u32, wh: u32, mb: u32, mk: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
-
-fn aux_row(b: u32, r: u32) -> u32 { return (b * (2u * p.heads + 1u) + r) * p.ag; }
-fn kept(b: u32, jg: u32) -> vec4<bool> {
-    let there = four_of(jg * 4u) < vec4<u32>(p.n_k);
-    if MASK { return there & (aux_ld4(aux_row(b, 2u * p.heads) + min(jg, groups(p.n_k) - 1u)) != vec4<f32>(0.0)); }
-    return there;
-}
+#import attention_rows
 
 // dq_i = scale sum_j dS_ij k_j,  part[h, i, j] = sum_b dS_ij. A workgroup owns 32 queries of a head for `rows` rows of b, taken in order: a
 // launch with `chain` goes on from what the last one stored.
@@ -88,7 +76,7 @@ fn backward_q(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation
                 s$e += bias_ld4(pairs + min(j + $eu, last) * 8u);
 #end
             }
-            let on = kept(b, j >> 2u);
+            let on = kept(b, j);
 #repeat e 4
             let u$e = select(vec4<f32>(0.0), exp(s$e - lse), on[$e]) * (t[$e] - delta);
             if DBIAS && j + $eu < p.n_k {
@@ -141,7 +129,7 @@ fn backward_kv(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocatio
 #end
     }
 #end
-    let on = kept(b, jg);
+    let on = kept(b, jg * 4u);
     for (var i = 0u; i < p.n_q; i += 4u) {
         var ra: array<vec4<f32>, 4>;
         var rb: array<vec4<f32>, 4>;

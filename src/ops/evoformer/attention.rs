@@ -7,7 +7,6 @@ pub(super) mod subgroup;
 
 use crate::gpu::recorder::{Cut, Launch, cut};
 use crate::gpu::shader::{Scalar, Source, UniformData};
-use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::basic::transpose::turn;
@@ -20,9 +19,6 @@ fn source() -> &'static Source {
 
 /// The largest head: eight groups of registers.
 const MAX_HEAD: usize = 32;
-
-/// Fields of the uniform block that turning a bias leaves alone.
-const UNUSED: [&str; 11] = ["kb", "kl", "kh", "vb", "vl", "vh", "gb", "gl", "gh", "mb", "mk"];
 
 /// The logit of a masked key: it replaces, so that a row without any key averages over all of them (QUIRKS 3).
 pub(super) const MASKED: f64 = -1e9;
@@ -101,38 +97,6 @@ impl Attention {
         Extents { b: q.shape[0], q: q.shape[1], k: k.shape[1], h: q.shape[2], dg: q.groups(), vg: v.groups(), d: q.width() }
     }
 
-    /// The uniform block for turning `pair [i, j, heads]` from or to `bias [heads, i, j]`: the extents take the places of queries and keys,
-    /// the strides of the bias those of the queries.
-    fn turning(pair: &View, bias: &View, group: usize) -> UniformData {
-        let mut fields: Vec<(&'static str, Scalar)> = vec![
-            ("n_b", 1usize.into()),
-            ("n_q", pair.shape[0].into()),
-            ("n_k", pair.shape[1].into()),
-            ("heads", pair.shape[2].into()),
-            ("shift", group.into()),
-            ("scale", 1f32.into()),
-        ];
-        fields.extend([("qb", 0usize.into()), ("ql", (bias.strides[1] / 4).into()), ("qh", (bias.strides[0] / 4).into())]);
-        fields.extend(UNUSED.map(|name| (name, Scalar::U32(0))));
-        fields.extend([("pi", (pair.strides[0] / 4).into()), ("pj", (pair.strides[1] / 4).into())]);
-        UniformData::of(&fields)
-    }
-
-    /// Writes the gradient `part [heads, q, k]` of the turned bias to that of the bias as it was given.
-    pub(super) fn bias_out(r: &mut Recorder, part: &View, dpair: &View) {
-        for (columns, group) in columns(r, dpair).into_iter().flat_map(|c| (0..dpair.groups()).map(move |group| (c.clone(), group))) {
-            let (part, dpair) = (part.slice(2, columns.clone()), dpair.slice(1, columns));
-            let groups = [part.groups().div_ceil(64), dpair.shape[0], 1];
-            let mut launch =
-                Launch::new(source(), "bias_out", Self::turning(&dpair, &part, group), groups).write("dpair", &dpair, &[cut(1, 0, 1)]);
-            for (lane, name) in ["part0", "part1", "part2", "part3"].into_iter().enumerate() {
-                let head = (group * 4 + lane).min(dpair.width() - 1);
-                launch = launch.read(name, &part.slice(0, head..head + 1), &[cut(1, 1, 1)]);
-            }
-            r.launch(launch);
-        }
-    }
-
     /// The constants that every kernel takes.
     pub(super) fn constants(&self, n: &Extents, launch: Launch) -> Launch {
         launch
@@ -160,8 +124,6 @@ impl Attention {
         three(["gb", "gl", "gh"], x.gate.unwrap_or(x.v));
         let [mb, mk] = x.mask.map_or([0, 0], |m| [m.strides[0], m.strides[1]]);
         fields.extend([("mb", mb.into()), ("mk", mk.into())]);
-        let [pi, pj] = x.bias.map_or([0, 0], |p| [p.strides[0] / 4, p.strides[1] / 4]);
-        fields.extend([("pi", pi.into()), ("pj", pj.into())]);
         UniformData::of(&fields)
     }
 
@@ -192,14 +154,6 @@ impl Attention {
             bias
         }))
     }
-}
-
-/// The columns of `pair [i, j, heads]` in pieces of which one row fits a binding: rows of a permuted pair reach through all of it.
-fn columns(r: &Recorder, pair: &View) -> Vec<std::ops::Range<usize>> {
-    // A window begins at an aligned byte, so that a little room is left in front of it.
-    let limit = (r.traits.max_binding as usize).saturating_sub(1024);
-    let step = (limit / (pair.strides[1] * pair.dtype.size()) / LANES * LANES).max(LANES);
-    (0..pair.shape[1]).step_by(step).map(|at| at..(at + step).min(pair.shape[1])).collect()
 }
 
 /// Exponent of the groups of four that a workgroup of 64 covers of one row, and how many rows it covers.

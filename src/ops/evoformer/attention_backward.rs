@@ -3,11 +3,12 @@
 //!
 //! Records launches for [`Attention`]; it is no operation of its own.
 
-use crate::gpu::recorder::{Launch, cut};
+use crate::gpu::recorder::{Cut, Launch, cut};
 use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::Backward;
+use crate::ops::basic::copy::copy;
 use crate::ops::evoformer::attention::subgroup;
 use crate::ops::evoformer::attention::{Attention, Extents, Inputs, by_row_and_head, fitting, group_shift, query_shift};
 use crate::tensor::DType;
@@ -61,11 +62,13 @@ impl Common<'_> {
         self.op.constants(&self.n, Launch::new(source, entry, uniform, groups))
     }
 
-    /// How many rows of b, with `keys` keys of one head each, every binding holds; a window begins at an aligned byte, so that a little
+    /// How many rows of b, with `keys` keys of `heads` heads each, every binding holds; a window begins at an aligned byte, so that a little
     /// room is left in front of it.
-    pub fn rows_that_fit(&self, r: &Recorder, keys: usize) -> usize {
+    pub fn rows_that_fit(&self, r: &Recorder, keys: usize, heads: usize) -> usize {
         let limit = (r.traits.max_binding as usize).saturating_sub(1024);
-        let bytes = |v: &View, rows: usize, positions: usize| v.span(&[0..rows, 0..positions, 0..1, 0..v.width()]).len() * v.dtype.size();
+        let bytes = |v: &View, rows: usize, positions: usize| {
+            v.span(&[0..rows, 0..positions, 0..heads.min(self.n.h), 0..v.width()]).len() * v.dtype.size()
+        };
         let fits = |rows: usize| {
             let by_query = [self.x.q, &self.go].iter().all(|v| bytes(v, rows, self.n.q.min(32)) <= limit);
             let by_key = [self.x.k, self.x.v].iter().all(|v| bytes(v, rows, keys.min(self.n.k)) <= limit);
@@ -113,7 +116,7 @@ pub(super) fn record(op: &Attention, r: &mut Recorder, b: &Backward) {
         subgroup::queries(&common, r, of(Some(0)), of(bias));
     } else if by_query {
         of(Some(0)).into_iter().for_each(|dq| queries(&common, r, turned.as_ref(), dq));
-        of(bias).into_iter().for_each(|dbias| pair_bias(&common, r, turned.as_ref().expect("a bias that has a gradient"), dbias));
+        of(bias).into_iter().for_each(|dbias| pair_bias(&common, r, dbias));
     }
     if by_key && k_suits {
         subgroup::keys(&common, r, of(Some(1)), of(Some(2)));
@@ -202,27 +205,87 @@ fn keys(c: &Common, r: &mut Recorder, bias: Option<&View>, dk: Option<&View>, dv
     r.launch(launch.flops(c.flops(2, 2)));
 }
 
-fn pair_bias(c: &Common, r: &mut Recorder, bias: &View, dbias: &View) {
-    let n = &c.n;
-    let part = r.temp(&[n.h, n.q, n.k], DType::F32);
-    let step = c.rows_that_fit(r, 32);
-    let tile = |grid: usize| [cut(grid, 1, 32), cut(2, 2, 1)];
-    let pairs = [cut(2, 0, 1), cut(0, 1, 32)];
+/// Queries, keys and heads whose bias a workgroup sums up.
+const SUMMED: [usize; 3] = [16, 32, 4];
+
+/// A pair `[q, k, heads]` as a kernel binds it, and under the axes `[tiles of keys, q, keys of a tile, heads]` for its strides.
+struct Tiles {
+    bound: View,
+    axes: View,
+    cuts: [Cut; 2],
+}
+
+impl Tiles {
+    /// Where it lies, or `apart`, where all keys of a tile are near.
+    fn new(r: &mut Recorder, pair: &View, apart: Option<DType>) -> Self {
+        let [q, k, heads] = pair.shape[..] else { panic!("a bias of {:?}", pair.shape) };
+        let [queries, keys, _] = SUMMED;
+        let shape = vec![k.div_ceil(keys), q, keys, heads];
+        if let Some(dtype) = apart {
+            let held = r.temp(&shape, dtype);
+            return Self { bound: held.clone(), axes: held, cuts: [cut(1, 0, 1), cut(0, 1, queries)] };
+        }
+        let strides = vec![keys * pair.strides[1], pair.strides[0], pair.strides[1], 1];
+        Self { bound: pair.clone(), axes: View { shape, strides, ..pair.clone() }, cuts: [cut(0, 0, queries), cut(1, 1, keys)] }
+    }
+
+    /// Whether no binding holds what a workgroup reads of a pair.
+    fn far(r: &Recorder, pair: &View) -> bool {
+        let [queries, keys, _] = SUMMED;
+        let tile = pair.span(&[0..queries.min(pair.shape[0]), 0..keys.min(pair.shape[1]), 0..pair.width()]);
+        tile.len() * pair.dtype.size() + 1024 > r.traits.max_binding as usize
+    }
+
+    /// Every tile of what lies apart, with the keys of the pair that it holds.
+    fn each(&self, pair: &View) -> impl Iterator<Item = (View, View)> {
+        let (held, pair, [_, keys, _]) = (self.bound.clone(), pair.clone(), SUMMED);
+        (0..pair.shape[1]).step_by(keys).map(move |from| {
+            let some = pair.slice(1, from..(from + keys).min(pair.shape[1]));
+            let tile = View {
+                offset: held.offset + from / keys * held.strides[0],
+                shape: some.shape.clone(),
+                strides: held.strides[1..].to_vec(),
+                ..held.clone()
+            };
+            (tile, some)
+        })
+    }
+}
+
+fn pair_bias(c: &Common, r: &mut Recorder, dbias: &View) {
+    let (n, pair, [queries, keys, heads]) = (&c.n, c.x.bias.expect("a bias that has a gradient"), SUMMED);
+    let step = c.rows_that_fit(r, keys, heads);
+    let apart = Tiles::far(r, pair).then_some(pair.dtype);
+    let bias = Tiles::new(r, pair, apart);
+    for (tile, some) in apart.iter().flat_map(|_| bias.each(pair)) {
+        copy(r, &tile, &some);
+    }
+    // Sums that several launches make stay in single precision.
+    let apart = (Tiles::far(r, dbias) || step < n.b && dbias.dtype != DType::F32).then_some(DType::F32);
+    let sums = Tiles::new(r, dbias, apart);
+    let tile = |grid: usize, positions: usize| [cut(grid, 1, positions), cut(2, 2, heads)];
     for from in (0..n.b).step_by(step) {
         c.with_rows(from..(from + step).min(n.b), |c| {
-            let groups = [n.q.div_ceil(32), n.k.div_ceil(32), n.h];
+            let groups = [n.q.div_ceil(queries), n.k.div_ceil(keys), n.h.div_ceil(heads)];
             r.launch(
-                c.launch(source(), "backward_bias", c.uniform(0, 1, from > 0, [c.x.q; 2]), groups)
-                    .read("q", c.x.q, &tile(0))
-                    .read("k", c.x.k, &tile(1))
-                    .read("v", c.x.v, &tile(1))
-                    .read("go", &c.go, &tile(0))
-                    .read("aux", &c.aux, &[])
-                    .read("bias", bias, &pairs)
-                    .write("part", &part, &pairs)
-                    .flops(c.flops(1, 1)),
+                c.launch(
+                    shader!("evoformer/attention/backward_bias"),
+                    "backward_bias",
+                    c.uniform(0, 1, from > 0, [&sums.axes, &bias.axes]),
+                    groups,
+                )
+                .read("q", c.x.q, &tile(0, queries))
+                .read("k", c.x.k, &tile(1, keys))
+                .read("v", c.x.v, &tile(1, keys))
+                .read("go", &c.go, &tile(0, queries))
+                .read("aux", &c.aux, &[])
+                .read("bias", &bias.bound, &bias.cuts)
+                .write("dbias", &sums.bound, &sums.cuts)
+                .flops(c.flops(1, 1)),
             );
         });
     }
-    Attention::bias_out(r, &part, dbias);
+    for (tile, some) in apart.iter().flat_map(|_| sums.each(dbias)) {
+        copy(r, &some, &tile);
+    }
 }

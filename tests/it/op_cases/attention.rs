@@ -28,6 +28,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("attention", NONE, &[&[2, 5, 3, 6], &[2, 7, 3, 6], &[2, 7, 3, 9]]),
         case("attention gate", GATE, &[&[2, 6, 1, 8], &[2, 3, 1, 8], &[2, 3, 1, 5], &[2, 6, 1, 5]]),
         case("attention bias", BIAS, &[&[3, 33, 5, 8], &[3, 9, 5, 8], &[3, 9, 5, 8], &[33, 9, 5]]),
+        // More rows than a small binding holds, one after the other in the gradient of the bias.
+        case("attention bias of rows", BIAS, &[&[150, 5, 3, 16], &[150, 6, 3, 16], &[150, 6, 3, 16], &[5, 6, 3]]),
         case("attention turned", TURNED, &[&[3, 33, 5, 8], &[3, 9, 5, 8], &[3, 9, 5, 8], &[33, 9, 5], &[5, 33, 9]]).drawn(&[
             Signed,
             Signed,

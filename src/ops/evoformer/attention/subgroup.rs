@@ -108,7 +108,7 @@ pub(in crate::ops::evoformer) fn queries(c: &Common, r: &mut Recorder, dq: Optio
     // Without a gradient of the bias every row is a workgroup's own, and windows may cut between rows.
     let Some(dbias) = dbias else { return query_rows(c, r, &dq, bias.as_ref(), None, false) };
     let part = r.temp(&[c.n.h, c.n.q.div_ceil(TILE), c.n.k, TILE], DType::F32);
-    let step = c.rows_that_fit(r, c.n.k);
+    let step = c.rows_that_fit(r, c.n.k, 1);
     for from in (0..c.n.b).step_by(step) {
         let rows = from..(from + step).min(c.n.b);
         c.with_rows(rows.clone(), |some| query_rows(some, r, &dq.slice(0, rows), bias.as_ref(), Some(&part), from > 0));
