@@ -11,10 +11,11 @@
 #storage dgate
 #storage residual
 #storage seed i32
+#storage right
 #import dropout
 struct Params {
     n_i: u32, n_j: u32, groups: u32, log: u32, gated: u32, masked: u32, plus: u32,
-    x0: u32, x1: u32, g0: u32, g1: u32, m0: u32, width: u32, half: u32, yh: u32, y0: u32, y1: u32,
+    x0: u32, x1: u32, g0: u32, g1: u32, m0: u32, width: u32, half: u32, y0: u32, y1: u32, r0: u32, r1: u32,
     dx0: u32, dx1: u32, dg0: u32, dg1: u32,
     share: u32, threshold: u32, kept: f32, key_lo: u32, key_hi: u32,
 }
@@ -30,8 +31,8 @@ fn kept(at: Place) -> f32 {
     if p.masked == 0u { return 1.0; }
     return mask_ld(at.i * p.m0 + at.j);
 }
-// Where group `g` of a row of y lies, whose halves may be apart.
-fn y_place(at: Place, g: u32) -> u32 { return g / p.half * p.yh + at.i * p.y0 + at.j * p.y1 + g % p.half; }
+// Where group `g` of a row of y lies.
+fn y_place(at: Place, g: u32) -> u32 { return at.i * p.y0 + at.j * p.y1 + g; }
 fn sigmoid(v: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + exp(-v)); }
 
 // x is zero in the padding, and so is y.
@@ -94,13 +95,61 @@ fn backward_dropped(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocat
     for (var g = at.g; g < p.groups; g += 1u << p.log) { through(at, g, dy_ld4(y_place(at, g)) * factor(at, g) * m); }
 }
 
-// dx = dy mask, where there is no gate. The last half of dy may be wider than what it came from.
+// dx = dy mask, where there is no gate.
 @compute @workgroup_size(64)
 fn backward_plain(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = place(wg, lane);
     if at.j >= p.n_j { return; }
     let m = kept(at);
-    for (var g = at.g; g < p.groups; g += 1u << p.log) {
-        dx_st4(at.i * p.dx0 + at.j * p.dx1 + g, dy_ld4(y_place(at, g)) * m * lanes(g, p.width));
+    for (var g = at.g; g < p.groups; g += 1u << p.log) { dx_st4(at.i * p.dx0 + at.j * p.dx1 + g, dy_ld4(y_place(at, g)) * m); }
+}
+
+// Halves: y[i, j, c] = mask x[i, j, c],  right[i, c, j] = mask x[i, j, half + c]. An invocation takes one group of channels of four j, a
+// workgroup eight of eight.
+@compute @workgroup_size(64)
+fn forward_halves(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let at = grid(wg);
+    let q = at.x * 8u + (lane >> 3u);
+    let g = at.z * 8u + (lane & 7u);
+    if q * 4u >= p.n_j || g >= p.groups { return; }
+    var v: mat4x4<f32>;
+#repeat e 4
+    if q * 4u + $eu < p.n_j { v[$e] = x_ld4(at.y * p.x0 + (q * 4u + $eu) * p.x1 + g) * kept(Place(at.y, q * 4u + $eu, g)); }
+#end
+    if g < p.half {
+#repeat e 4
+        if q * 4u + $eu < p.n_j { y_st4(y_place(Place(at.y, q * 4u + $eu, g), g), v[$e]); }
+#end
+        return;
     }
+    v = transpose(v);
+#repeat e 4
+    right_st4(at.y * p.r0 + ((g - p.half) * 4u + $eu) * p.r1 + q, v[$e]);
+#end
+}
+
+// dx = mask dy of both halves; the last one may be wider than what it came from.
+@compute @workgroup_size(64)
+fn backward_halves(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let at = grid(wg);
+    let q = at.x * 8u + (lane >> 3u);
+    let g = at.z * 8u + (lane & 7u);
+    if q * 4u >= p.n_j || g >= p.groups { return; }
+    var v: mat4x4<f32>;
+    if g < p.half {
+#repeat e 4
+        if q * 4u + $eu < p.n_j { v[$e] = dy_ld4(y_place(Place(at.y, q * 4u + $eu, g), g)); }
+#end
+    } else {
+#repeat e 4
+        v[$e] = right_ld4(at.y * p.r0 + ((g - p.half) * 4u + $eu) * p.r1 + q);
+#end
+        v = transpose(v);
+    }
+#repeat e 4
+    if q * 4u + $eu < p.n_j {
+        let m = kept(Place(at.y, q * 4u + $eu, g));
+        dx_st4(at.y * p.dx0 + (q * 4u + $eu) * p.dx1 + g, v[$e] * m * lanes(g, p.width));
+    }
+#end
 }

@@ -1,5 +1,7 @@
 //! Outer product mean with its norm and projections (Algorithm 10).
 
+use std::rc::Rc;
+
 use crate::graph::Tensor;
 use crate::nn::init::Init;
 use crate::nn::layers::layer_norm;
@@ -21,12 +23,11 @@ pub fn outer_product_mean<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: Tensor<'g>
     let (w, _) = scope.side_by_side(&[weights("left_projection//weights"), weights("right_projection//weights")]);
     let (b, _) = scope.side_by_side(&[bias("left_projection//bias"), bias("right_projection//bias")]);
     let both = graph.apply(Linear::biased(Act::None), &[m, w, b]); // line 2  [n_seq, n_res, 2 c]
-    let masked = graph.apply(Gated { halves: true, ..Gated::masked() }, &[both, mask]); // [2, n_seq, n_res, c]
-    let [_, n_seq, n_res, width] = masked.shape()[..] else { unreachable!("two sides") };
-    let side = |i: usize| masked.slice(0, i..i + 1).reshape(&[n_seq, n_res, width]).narrow(c); // [n_seq, n_res, c]
+    let masked = graph.apply_all(Rc::new(Gated { halves: true, ..Gated::masked() }), &[both, mask]);
+    let (left, right) = (masked[0].narrow(c), masked[1]); // [n_seq, n_res, c], [n_seq, c, n_res] with c of whole groups
     // The same for all blocks: made once, where that may be kept.
     let norm = graph.once("shared rows", mask, || graph.apply(SharedRows, &[mask])); // [n_res, n_res, 1]
     let w = scope.param(Decl { name: "output_w", input: &[c, c], output: &[c_z], init: Init::Constant(0.0) });
     let b = scope.param(Decl { name: "output_b", input: &[], output: &[c_z], init: Init::Constant(0.0) });
-    graph.apply(OuterProductMean::default(), &[side(0), side(1), norm, w, b]) // lines 3-4  [n_res, n_res, c_z]
+    graph.apply(OuterProductMean::default(), &[left, right, norm, w, b]) // lines 3-4  [n_res, n_res, c_z]
 }

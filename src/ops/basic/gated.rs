@@ -12,6 +12,9 @@ use crate::ops::basic::binary::Binary;
 use crate::ops::basic::copy::copy;
 use crate::ops::basic::dropout::{Dropout, Share};
 
+/// Rows and groups that a workgroup takes of halves.
+const HALVES: [usize; 2] = [32, 8];
+
 fn source() -> &'static Source {
     shader!("basic/gated")
 }
@@ -29,7 +32,8 @@ pub struct Gated {
     pub residual: bool,
     /// The dropout before the residual.
     pub dropout: Option<Dropout>,
-    /// `y [2, a, b, c / 2]`, c rounded up to whole groups, whose number is even: the halves of all channels one after the other; of a mask alone.
+    /// `y [a, b, c / 2]` and `[a, c / 2, b]`, c rounded up to whole groups, whose number is even: the halves of all channels apart, the second
+    /// with its last two axes exchanged, as products of matrices ask for it; of a mask alone.
     pub halves: bool,
 }
 
@@ -62,15 +66,30 @@ impl Gated {
         Places { mask, residual, seed, all: next }
     }
 
-    /// `dx = mask dy` of `dy [a, b, c]`.
-    pub(in crate::ops) fn through(&self, r: &mut Recorder, mask: &View, dy: &View, dx: &View) {
-        let row = [cut(1, 0, 1)];
-        let by_dy = [cut(1, usize::from(self.halves), 1)];
-        let launch = Launch::new(source(), "backward_plain", self.uniform([dx, dx, mask, dy, dx, dx]), groups(dx));
-        r.launch(launch.read("mask", mask, &row).read("dy", dy, &by_dy).write("dx", dx, &row).flops(dy.len() as f64));
+    /// One of the launches of halves, with `right [a, c / 2, b]`.
+    fn halves(&self, x: &View, uniform: UniformData, entry: &'static str) -> Launch {
+        let groups = [x.shape[1].div_ceil(HALVES[0]), x.shape[0], x.groups().div_ceil(HALVES[1])];
+        Launch::new(source(), entry, uniform, groups)
     }
 
-    fn uniform(&self, [x, gate, mask, y, dx, dgate]: [&View; 6]) -> UniformData {
+    /// `dx = mask dy` of both halves, of which one that nothing depends on has no gradient.
+    fn from_halves(&self, r: &mut Recorder, b: &Backward, mask: &View) {
+        let Some(dx) = &b.dx[0] else { return };
+        let [a, n, half] = [dx.shape[0], dx.shape[1], padded(dx.width()) / 2];
+        let [dy, right] = [(0, [a, n, half]), (1, [a, half, n])].map(|(i, shape)| {
+            b.dy[i].clone().unwrap_or_else(|| {
+                let none = r.temp(&shape, dx.dtype);
+                r.clear(&none);
+                none
+            })
+        });
+        let row = [cut(1, 0, 1)];
+        let launch = self.halves(dx, self.uniform([dx, dx, mask, &dy, &right, dx, dx]), "backward_halves");
+        let launch = launch.read("mask", mask, &row).read("dy", &dy, &row).read("right", &right, &row).write("dx", dx, &row);
+        r.launch(launch.flops(dx.len() as f64));
+    }
+
+    fn uniform(&self, [x, gate, mask, y, right, dx, dgate]: [&View; 7]) -> UniformData {
         let s = |v: &View, axis: usize| (v.strides[axis] / LANES).into();
         let none = Dropout { rate: 0.0, share: Share::Nothing, key: 0, residual: true };
         let dropout = self.dropout.unwrap_or(none);
@@ -89,10 +108,11 @@ impl Gated {
             // The mask is read by element.
             ("m0", mask.strides[0].into()),
             ("width", x.width().into()),
-            ("half", (if self.halves { x.groups() / 2 } else { x.groups() }).into()),
-            ("yh", if self.halves { s(y, 0) } else { 0usize.into() }),
-            ("y0", s(y, usize::from(self.halves))),
-            ("y1", s(y, usize::from(self.halves) + 1)),
+            ("half", (x.groups() / 2).into()),
+            ("y0", s(y, 0)),
+            ("y1", s(y, 1)),
+            ("r0", s(right, 0)),
+            ("r1", s(right, 1)),
             ("dx0", s(dx, 0)),
             ("dx1", s(dx, 1)),
             ("dg0", s(dgate, 0)),
@@ -133,7 +153,8 @@ impl Op for Gated {
         let halves_fit = !self.halves || !self.gate && !self.residual && x[0].last().is_some_and(|c| padded(*c).is_multiple_of(2 * LANES));
         assert!(fits && mask_fits && halves_fit, "gated of {x:?}, {self:?}: x, a gate and a residual are [a, b, c], a mask [a, b]");
         let [a, b, c] = x[0] else { unreachable!("three axes") };
-        vec![Spec::of(&if self.halves { vec![2, *a, *b, padded(*c) / 2] } else { x[0].to_vec() })]
+        let half = padded(*c) / 2;
+        if self.halves { vec![Spec::of(&[*a, *b, half]), Spec::of(&[*a, half, *b])] } else { vec![Spec::of(x[0])] }
     }
 
     fn strided(&self, i: usize) -> bool {
@@ -173,19 +194,27 @@ impl Op for Gated {
 
     fn forward(&self, r: &mut Recorder, all: &[View], y: &[View]) {
         let [x, gate, mask] = self.inputs(all);
-        let y = &y[0];
         let row = [cut(1, 0, 1)];
+        if self.halves {
+            let launch = self.halves(x, self.uniform([x, gate, mask, &y[0], &y[1], x, x]), "forward_halves");
+            let launch = launch.read("x", x, &row).read("mask", mask, &row).write("y", &y[0], &row).write("right", &y[1], &row);
+            return r.launch(launch.flops(x.len() as f64));
+        }
+        let y = &y[0];
         let (at, entry) = (self.places(), if self.dropout.is_some() { "forward_dropped" } else { "forward" });
         let residual = at.residual.map_or(x, |i| &all[i]);
-        let launch = Launch::new(source(), entry, self.uniform([x, gate, mask, y, y, y]), groups(x));
+        let launch = Launch::new(source(), entry, self.uniform([x, gate, mask, y, y, y, y]), groups(x));
         let launch = launch.read("x", x, &row).read("gate", gate, &row).read("mask", mask, &row);
-        let launch = launch.write("y", y, &[cut(1, usize::from(self.halves), 1)]).read("residual", residual, &row);
+        let launch = launch.write("y", y, &row).read("residual", residual, &row);
         let launch = if let Some(i) = at.seed { launch.read("seed", &all[i], &[]) } else { launch };
         r.launch(launch.flops(6.0 * y.len() as f64));
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
         let [x, gate, mask] = self.inputs(b.x);
+        if self.halves {
+            return self.from_halves(r, b, mask);
+        }
         let (at, dy) = (self.places(), b.dy0());
         if let Some((i, to)) = at.residual.and_then(|i| b.dx[i].as_ref().map(|to| (i, to))) {
             assert!(!b.adds(i), "gated adds no gradient of a residual");
@@ -198,11 +227,12 @@ impl Op for Gated {
         let spare = |wanted: Option<&View>, r: &mut Recorder| wanted.cloned().unwrap_or_else(|| r.temp(&dy.shape, dy.dtype));
         let dx = spare(b.dx[0].as_ref(), r);
         if !self.gate {
-            return self.through(r, mask, dy, &dx);
+            let launch = Launch::new(source(), "backward_plain", self.uniform([&dx, &dx, mask, dy, dy, &dx, &dx]), groups(&dx));
+            return r.launch(launch.read("mask", mask, &row).read("dy", dy, &row).write("dx", &dx, &row).flops(dy.len() as f64));
         }
         let dgate = spare(b.dx[1].as_ref(), r);
         let entry = if self.dropout.is_some() { "backward_dropped" } else { "backward" };
-        let launch = Launch::new(source(), entry, self.uniform([x, gate, mask, dy, &dx, &dgate]), groups(x));
+        let launch = Launch::new(source(), entry, self.uniform([x, gate, mask, dy, dy, &dx, &dgate]), groups(x));
         let launch = launch.read("x", x, &row).read("gate", gate, &row).read("mask", mask, &row).read("dy", dy, &row);
         let launch = if let Some(i) = at.seed { launch.read("seed", &b.x[i], &[]) } else { launch };
         r.launch(launch.write("dx", &dx, &row).write("dgate", &dgate, &row).flops(10.0 * dy.len() as f64));
@@ -215,8 +245,11 @@ impl Op for Gated {
         let y = Array::new(&x[0].shape, (0..x[0].data.len()).map(|at| mask(at / c) * x[0].data[at] * gate(at)).collect());
         if self.halves {
             let w = padded(c) / 2;
-            let half = |h: usize| y.data.chunks(c).flat_map(move |row| (h * w..(h + 1) * w).map(|k| row.get(k).copied().unwrap_or(0.0)));
-            return vec![Array::new(&[2, x[0].shape[0], x[0].shape[1], w], half(0).chain(half(1)).collect())];
+            let (a, b) = (x[0].shape[0], x[0].shape[1]);
+            let at = |i: usize, j: usize, k: usize| if k < c { y.data[(i * b + j) * c + k] } else { 0.0 };
+            let left = (0..a * b * w).map(|f| at(f / w / b, f / w % b, f % w)).collect();
+            let right = (0..a * b * w).map(|f| at(f / b / w, f % b, w + f / b % w)).collect();
+            return vec![Array::new(&[a, b, w], left), Array::new(&[a, w, b], right)];
         }
         match (self.dropout, at.residual, at.seed) {
             (Some(dropout), Some(i), Some(seed)) => dropout.reference(&[x[i].clone(), y, x[seed].clone()]),

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::gpu::recorder::{Late, Launch, cut};
 use crate::gpu::shader::{Source, UniformData};
-use crate::gpu::view::{contiguous_strides, padded, padded_len};
+use crate::gpu::view::{LANES, contiguous_strides, padded, padded_len};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::basic::binary::Binary;
@@ -28,9 +28,8 @@ fn source() -> &'static Source {
     shader!("evoformer/outer_product_mean")
 }
 
-/// `left [s, n, c]` and `right [s, n, e]`, both already masked, `norm [n, n, 1]`, `w [c e, f]`, `b [f]`, and where there is one a residual, to `[n, n, f]`:
-/// `(sum_sce left[s, i, c] right[s, j, e] w[c, e, f] + b[f]) norm[i, j] + residual[i, j, f]`. Rows of `w` are those of `[c, e, f]`
-/// with `e` padded to whole groups, as the arena of parameters holds `output_w`, and zero there. The bias is multiplied too, as in AlphaFold's code; the
+/// `left [s, n, c]` and `right [s, e, n]`, both already masked, e a multiple of four, `norm [n, n, 1]`, `w [c e, f]`, `b [f]`, and where there is one a residual, to `[n, n, f]`:
+/// `(sum_sce left[s, i, c] right[s, e, j] w[c, e, f] + b[f]) norm[i, j] + residual[i, j, f]`. The bias is multiplied too, as in AlphaFold's code; the
 /// norm, see [`super::shared_rows`], is not differentiable. Workspace: the outer products of as many residues `i` as four times the device's limit allows, at least
 /// sixteen; turned operands; and, backwards, one tensor of the output's size.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,7 +66,7 @@ fn matrices(v: &View, offset: usize, shape: [usize; 4], strides: [usize; 3]) -> 
     View { offset: v.offset + offset, shape: shape.to_vec(), strides: vec![a, b, c, 1], ..v.clone() }
 }
 
-/// The sizes of one call; c and e are padded to whole groups, whose products are zero, and so is `pitch`, of n.
+/// The sizes of one call; c is padded to whole groups, whose products are zero, and so is `pitch`, of n.
 #[derive(Clone, Copy)]
 struct Sizes {
     n: usize,
@@ -81,7 +80,7 @@ struct Sizes {
 
 impl Sizes {
     fn new(r: &Recorder, x: &[View]) -> Self {
-        let (n, c, e, f) = (x[0].shape[1], padded(x[0].width()), padded(x[1].width()), x[4].width());
+        let (n, c, e, f) = (x[0].shape[1], padded(x[0].width()), x[1].shape[1], x[4].width());
         let pitch = padded(n);
         let rows = r.chunk_rows_within(4 * r.traits.workspace, n, c * e * pitch * DType::F32.size(), BLOCK).min(n);
         Self { n, pitch, c, e, f, rows }
@@ -119,7 +118,7 @@ impl Sizes {
         whole
     }
 
-    /// `[s, n, c]` as `[s, n c]`.
+    /// `[s, n, c]` as `[s, n c]`, and `[s, e, n]` as `[s, e n]`.
     fn flat(&self, v: &View) -> View {
         unpadded(v, &[v.shape[0], v.shape[1] * padded(v.shape[2])])
     }
@@ -193,12 +192,16 @@ impl Op for OuterProductMean {
         let fits = x.len() == 5 + usize::from(self.residual)
             && (!self.residual || x[5] == [x[0][1], x[0][1], x[4][0]])
             && [x[0], x[1]].iter().all(|s| s.len() == 3)
-            && x[0][..2] == x[1][..2]
+            && [x[0][0], x[0][1]] == [x[1][0], x[1][2]]
+            && x[1][1].is_multiple_of(LANES)
             && x[2] == [x[0][1], x[0][1], 1]
             && x[3].len() == 2
-            && x[3][0] == x[0][2] * padded(x[1][2])
+            && x[3][0] == x[0][2] * x[1][1]
             && x[4] == [x[3][1]];
-        assert!(fits, "outer_product_mean of {x:?}: left [s, n, c], right [s, n, e], norm [n, n, 1], w [c e, f] with e padded, b [f]");
+        assert!(
+            fits,
+            "outer_product_mean of {x:?}: left [s, n, c], right [s, e, n] with e of whole groups, norm [n, n, 1], w [c e, f], b [f]"
+        );
         vec![Spec::of(&[x[0][1], x[0][1], x[4][0]])]
     }
 
@@ -232,8 +235,7 @@ impl Op for OuterProductMean {
         let size = Sizes::new(r, x);
         let w = size.weights(r, &x[3]);
         let norm = &x[2]; // [n, n, 1]
-        let (left, right) = (size.flat(&x[0]), size.turned(r, &x[1])); // [s, n c], [s, e, n]
-        let right = unpadded(&right, &[right.shape[0], size.e * size.pitch]); // [s, e n]
+        let (left, right) = (size.flat(&x[0]), size.flat(&x[1])); // [s, n c], [s, e n]
         let outer = size.outer(r);
         let (apart, y) = (self.residual && !gemm::joins(&r.traits), &y[0]);
         let apart = apart.then(|| r.temp(&y.shape, y.dtype));
@@ -259,9 +261,9 @@ impl Op for OuterProductMean {
         }
     }
 
-    // With ds[i, j, f] = dy[i, j, f] norm[i, j] and o[i, j, c, e] = sum_s left[s, i, c] right[s, j, e]:
+    // With ds[i, j, f] = dy[i, j, f] norm[i, j] and o[i, j, c, e] = sum_s left[s, i, c] right[s, e, j]:
     // db[f] = sum_ij ds,  dw[c, e, f] = sum_ij o ds,  do[i, j, c, e] = sum_f ds w,
-    // dleft[s, i, c] = sum_je right[s, j, e] do,  dright[s, j, e] = sum_ic left[s, i, c] do.
+    // dleft[s, i, c] = sum_je right[s, e, j] do,  dright[s, e, j] = sum_ic left[s, i, c] do.
     fn backward(&self, r: &mut Recorder, b: &Backward) {
         if let Some(to) = b.dx.get(5).and_then(Option::as_ref) {
             if b.adds(5) { accumulate(r, to, b.dy0()) } else { copy(r, to, b.dy0()) }
@@ -273,11 +275,10 @@ impl Op for OuterProductMean {
         let w = size.weights(r, &x[3]);
         let ds = weighed(r, b.dy0(), &x[2]); // [n, n, f]
         let outer = size.outer(r);
-        let right = size.turned(r, &x[1]); // [s, e, n]
         match (&b.dx[3], &b.dx[4]) {
             (Some(dw), db) => {
                 let left = size.turned(r, &x[0]); // [s, c, n]
-                size.weight_gradient(r, &outer, [&left, &right], &ds, (dw, b.adds(3)), db.as_ref().map(|db| (db, b.adds(4))));
+                size.weight_gradient(r, &outer, [&left, &x[1]], &ds, (dw, b.adds(3)), db.as_ref().map(|db| (db, b.adds(4))));
             }
             (None, Some(db)) => sum::record(r, &ds.as_rows(), &[true, false], b.adds(4), db, 1.0),
             _ => {}
@@ -285,9 +286,10 @@ impl Op for OuterProductMean {
         if b.dx[..2].iter().all(Option::is_none) {
             return;
         }
-        let left = size.flat(&x[0]); // [s, n c]
-        let right = unpadded(&right, &[right.shape[0], size.e * size.pitch]); // [s, e n]
-        let turned = b.dx[1].as_ref().map(|_| r.temp(&[x[1].shape[0], size.e, size.n], DType::F32));
+        let (left, right) = (size.flat(&x[0]), size.flat(&x[1])); // [s, n c], [s, e n]
+        // What grows from chunk to chunk stays in single precision.
+        let apart = |to: &View| to.dtype != DType::F32 && size.rows < size.n;
+        let held = b.dx[1].as_ref().map(|to| if apart(to) { r.temp(&to.shape, DType::F32) } else { to.clone() });
         for i in size.chunks() {
             let (by_operand, by_residue) = (size.by_operand(&outer, i.len()), size.by_residue(&outer, i.len()));
             let part = ds.slice(0, i.clone());
@@ -297,28 +299,30 @@ impl Op for OuterProductMean {
             if let Some(dleft) = &b.dx[0] {
                 gemm::record(r, &Gemm::new(&right, false, &by_operand, true, &size.flat(dleft).slice(1, columns.clone())));
             }
-            if let Some(dright) = &turned {
-                let dright = unpadded(dright, &right.shape);
+            if let Some(dright) = &held {
+                let dright = size.flat(dright);
                 gemm::record(
                     r,
                     &Gemm { accumulate: i.start > 0, ..Gemm::new(&left.slice(1, columns), false, &by_operand, false, &dright) },
                 );
             }
         }
-        if let (Some(to), Some(from)) = (&b.dx[1], &turned) {
-            turn(r, from, &unpadded(to, &[to.shape[0], to.shape[1], size.e]));
+        if let (Some(to), Some(from)) = (&b.dx[1], &held)
+            && to.root != from.root
+        {
+            copy(r, to, from);
         }
     }
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {
         let (n_seq, n) = (x[0].shape[0], x[0].shape[1]);
-        let (c, e, f) = (x[0].width(), x[1].width(), x[4].shape[0]);
+        let (c, e, f) = (x[0].width(), x[1].shape[1], x[4].shape[0]);
         let mut y = Array::zeros(&[n, n, f]);
         for (i, j) in (0..n * n).map(|at| (at / n, at % n)) {
             let mut sum = x[4].data.clone();
             for (p, q) in (0..c * e).map(|at| (at / e, at % e)) {
-                let o: f64 = (0..n_seq).map(|s| x[0].data[(s * n + i) * c + p] * x[1].data[(s * n + j) * e + q]).sum();
-                sum.iter_mut().enumerate().for_each(|(at, v)| *v += o * x[3].data[(p * padded(e) + q) * f + at]);
+                let o: f64 = (0..n_seq).map(|s| x[0].data[(s * n + i) * c + p] * x[1].data[(s * e + q) * n + j]).sum();
+                sum.iter_mut().enumerate().for_each(|(at, v)| *v += o * x[3].data[(p * e + q) * f + at]);
             }
             sum.iter().enumerate().for_each(|(at, v)| y.data[(i * n + j) * f + at] = v * x[2].data[i * n + j]);
             if let Some(residual) = x.get(5) {

@@ -72,10 +72,6 @@ impl Case {
             Draw::Positive => (raw.iter().map(|v| 1.0 + v * 0.5).collect(), false),
             Draw::Wide => (raw.iter().map(|v| v * 20.0).collect(), false),
             Draw::Mask => (raw.iter().enumerate().map(|(i, v)| if i == 0 || *v > -0.5 { 1.0 } else { 0.0 }).collect(), false),
-            Draw::Rows(e) => {
-                let width = self.shapes[i].last().expect("an axis");
-                (raw.iter().enumerate().map(|(at, v)| if at / width % e.next_multiple_of(4) < *e { *v } else { 0.0 }).collect(), false)
-            }
             Draw::MaskWithout(n) => {
                 let end = raw.len() - n;
                 (raw.iter().enumerate().map(|(i, v)| if i < end && (i == 0 || *v > -0.5) { 1.0 } else { 0.0 }).collect(), false)
@@ -103,8 +99,6 @@ enum Draw {
     Mask,
     /// The same, the last `n` all zero: a row without any key.
     MaskWithout(usize),
-    /// Like `Signed`; every `n` rows of a matrix are followed by rows of zeros up to a multiple of four, as in the arena of parameters.
-    Rows(usize),
     /// Input `i`, `[.., heads]`, as `[heads, ..]`.
     HeadsOf(usize),
     /// Residue numbers of a chain: 0, 1, .. with two missing after every five.
