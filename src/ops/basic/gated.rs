@@ -73,7 +73,7 @@ impl Gated {
     }
 
     /// `dx = mask dy` of both halves, of which one that nothing depends on has no gradient.
-    fn from_halves(&self, r: &mut Recorder, b: &Backward, mask: &View) {
+    fn backward_halves(&self, r: &mut Recorder, b: &Backward, mask: &View) {
         let Some(dx) = &b.dx[0] else { return };
         let [a, n, half] = [dx.shape[0], dx.shape[1], padded(dx.width()) / 2];
         let [dy, right] = [(0, [a, n, half]), (1, [a, half, n])].map(|(i, shape)| {
@@ -213,7 +213,7 @@ impl Op for Gated {
     fn backward(&self, r: &mut Recorder, b: &Backward) {
         let [x, gate, mask] = self.inputs(b.x);
         if self.halves {
-            return self.from_halves(r, b, mask);
+            return self.backward_halves(r, b, mask);
         }
         let (at, dy) = (self.places(), b.dy0());
         if let Some((i, to)) = at.residual.and_then(|i| b.dx[i].as_ref().map(|to| (i, to))) {
