@@ -4,7 +4,10 @@ struct Params {
     as0: u32, as1: u32, as2: u32, bs0: u32, bs1: u32, bs2: u32, cs0: u32, cs1: u32, cs2: u32, es0: u32, es1: u32, es2: u32,
     bias: u32, act: u32, tail: u32, extra: u32,
     // Statistics of A's rows and what is added to a variance; the mask of a dropout: see `gemm_norm` and `gemm_dropout`.
-    ss0: u32, ss1: u32, ss2: u32, eps: f32,
+    ss0: u32, ss1: u32, ss2: u32,
+    // Not zero: rows of A, stored [k, m], lie at two distances, so many of them at the second one; see `k_row`.
+    fold: u32,
+    eps: f32,
     threshold: u32, kept: f32, key_lo: u32, key_hi: u32, share: u32, n_j: u32, wide: u32, f0: u32, f1: u32, f2: u32, first: u32, g0: u32,
     // Columns that are written a second time: see `turn`.
     heads: u32,
@@ -37,10 +40,16 @@ fn begin(batch: vec2<u32>, row: u32, g: u32) -> vec4<f32> {
     if CHAIN && row < p.m && g < p.ng { return c_ld4(c_place(batch, row, g)); }
     return vec4<f32>(0.0);
 }
+// Where row `i` of k lies in part `part` of a split sum, behind the part's base, for rows at the distances s1 and s2.
+fn k_row(part: u32, i: u32, s1: u32, s2: u32) -> u32 {
+    if p.fold == 0u { return i * s2; }
+    let at = part * p.k + i;
+    return at / p.fold * s1 + at % p.fold * s2;
+}
 // Group of A at row `m` and group `q` of k, or, when A is stored [k, m], at row `k` and group `q` of m; rows beyond the sum are zero.
-fn a_at(base: u32, i: u32, q: u32, k_end: u32) -> vec4<f32> {
+fn a_at(part: u32, base: u32, i: u32, q: u32, k_end: u32) -> vec4<f32> {
     if TA {
-        let v = a_ld4(base + min(i, k_end - 1u) * p.as2 + min(q, p.mg - 1u));
+        let v = a_ld4(base + k_row(part, min(i, k_end - 1u), p.as1, p.as2) + min(q, p.mg - 1u));
         return select(vec4<f32>(0.0), v, i < k_end);
     }
     return a_ld4(base + min(i, p.m - 1u) * p.as2 + q);

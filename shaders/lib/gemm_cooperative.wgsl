@@ -80,8 +80,8 @@ fn gemm(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             let q = (k >> 2u) + (i & 3u);
             var v: vec4<f32>;
             var to: u32;
-            if TA { v = a_at(a_base, k + i / T, at.x * T + i % T, k_end); to = i / T * WIDE + i % T * 4u; } else {
-                v = select(vec4<f32>(0.0), a_at(a_base, row + (i >> 2u), min(q, k_last), k_end), q <= k_last);
+            if TA { v = a_at(batch.x, a_base, k + i / T, at.x * T + i % T, k_end); to = i / T * WIDE + i % T * 4u; } else {
+                v = select(vec4<f32>(0.0), a_at(batch.x, a_base, row + (i >> 2u), min(q, k_last), k_end), q <= k_last);
                 to = (i >> 2u) * LONG + (i & 3u) * 4u;
             }
             hold_a(to, v);

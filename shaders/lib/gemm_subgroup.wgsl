@@ -3,7 +3,7 @@
 enable subgroups;
 // Group `q` of m of row `i` of k; rows beyond the sum are zero.
 fn shaped_row(batch: vec2<u32>, base: u32, i: u32, q: u32, k_end: u32) -> vec4<f32> {
-    let v = shaped(a_at(base, i, q, k_end), row_stats(batch, min(i, k_end - 1u)), min(q, p.mg - 1u));
+    let v = shaped(a_at(batch.x, base, i, q, k_end), row_stats(batch, min(i, k_end - 1u)), min(q, p.mg - 1u));
     return select(vec4<f32>(0.0), v, i < k_end);
 }
 
@@ -72,7 +72,7 @@ fn gemm(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) l
 #end
         } else {
 #repeat h 2
-            let a$h = shaped(a_at(a_base, row + $hu * 8u + lane, q, k_end), t$h, q);
+            let a$h = shaped(a_at(batch.x, a_base, row + $hu * 8u + lane, q, k_end), t$h, q);
 #end
 #repeat k 4
 #repeat h 2

@@ -29,12 +29,12 @@ fn gemm(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     for (var k = 0u; k < k_end; k += 16u) {
         // Beyond the last k a row that is stored [.., k] has no group: A is zero there.
         if TA {
-            let v = a_at(a_base, k + y, at.x * 16u + x, k_end);
+            let v = a_at(batch.x, a_base, k + y, at.x * 16u + x, k_end);
             let i = min(k + y, k_end - 1u);
             a_tile[lane] = select(vec4<f32>(0.0), shaped(v, row_stats(batch, i), min(at.x * 16u + x, p.mg - 1u)), k + y < k_end);
         } else {
             let q = (k >> 2u) + (lane & 3u);
-            let v = shaped(a_at(a_base, at.x * 64u + (lane >> 2u), min(q, k_last), k_end), stats, min(q, k_last));
+            let v = shaped(a_at(batch.x, a_base, at.x * 64u + (lane >> 2u), min(q, k_last), k_end), stats, min(q, k_last));
             a_tile[(lane >> 2u) * 5u + (lane & 3u)] = select(vec4<f32>(0.0), v, q <= k_last);
         }
         if TB {

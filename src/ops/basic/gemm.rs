@@ -91,7 +91,7 @@ pub struct Gemm<'a> {
     /// `[heads, m]`, or `[heads, b, m]` for the first of two batch axes: the first columns of C a second time, where [`turns`] allows it.
     pub turned: Option<&'a View>,
     /// Not zero: the sum over k is split into parts of so many rows; C is `[parts, m, n]`, `sums` is `[parts, n]`, and A is stored
-    /// `[k, m]`, B `[k, n]`.
+    /// `[k, m]`, B `[k, n]`. A's rows, and those of its norm's statistics, may lie at two distances: `[k1, k2, m]`, where k is `k1 k2`.
     pub block: usize,
 }
 
@@ -118,6 +118,22 @@ struct Operands {
     block: usize,
     /// Rows of C's tensor before its first one here, and from one to the next along each axis but the last.
     rows: (usize, [usize; 3]),
+}
+
+impl Operands {
+    /// Whether A's rows along k lie at two distances.
+    fn folded(&self) -> bool {
+        self.block > 0 && self.a.shape[1] > 1
+    }
+
+    /// Extent of k.
+    fn depth(&self, ta: bool) -> usize {
+        match ta {
+            true if self.block > 0 => self.a.shape[1] * self.a.shape[2],
+            true => self.a.shape[2],
+            false => self.a.shape[3],
+        }
+    }
 }
 
 /// What [`Norm`] names, with four axes.
@@ -185,13 +201,30 @@ fn row(v: &View) -> View {
     four(&View { shape: vec![1, v.width()], strides: vec![0, 1], ..v.clone() })
 }
 
+/// Folded rows one after the other, in memory of their own.
+fn unfolded(r: &mut Recorder, v: &View) -> View {
+    let held = r.temp(&v.shape, v.dtype);
+    copy::copy(r, &held, v);
+    held.as_rows()
+}
+
 /// A split sum. Every part is a place of the third grid dimension; where a binding cannot hold a part, parts follow one another.
 fn split(r: &mut Recorder, g: &Gemm) {
-    let ([m, n, k], parts) = ([g.a.shape[1], g.b.shape[1], g.a.shape[0]], g.c.shape[0]);
+    let ([m, n, k], parts) = ([g.a.width(), g.b.shape[1], g.a.n_rows()], g.c.shape[0]);
     let fits = g.ta && !g.tb && k == g.b.shape[0] && g.c.shape == [parts, m, n] && parts == k.div_ceil(g.block);
     assert!(fits && g.bias.is_none() && matches!(g.extra, Extra::None), "split gemm of {:?} and {:?} in {}", g.a.shape, g.b.shape, g.block);
     let limit = (r.traits.max_binding as usize).saturating_sub(1024);
-    if [g.a, g.b].iter().all(|v| g.block * v.strides[0] * v.dtype.size() <= limit) {
+    // Parts of folded rows lie everywhere, so that all of them are bound together.
+    let folded = |v: &View| v.shape.len() == 3;
+    let reach = |v: &View| if folded(v) { v.full_span().len() } else { g.block * v.strides[0] };
+    let bound = |v: &View| reach(v) * v.dtype.size() <= limit;
+    let whole = [g.a, g.b].into_iter().all(bound);
+    if folded(g.a) && !(whole && g.norm.is_none_or(|norm| bound(norm.stats))) {
+        let (a, stats) = (unfolded(r, g.a), g.norm.map(|norm| unfolded(r, norm.stats)));
+        let norm = g.norm.zip(stats.as_ref()).map(|(norm, stats)| Norm { stats, ..norm });
+        return split(r, &Gemm { a: &a, norm, ..*g });
+    }
+    if whole {
         let lead = |v: &View, middle: &[usize]| {
             let (shape, strides) =
                 ([&v.shape[..1], middle, &v.shape[1..]].concat(), [&v.strides[..1], &vec![0; middle.len()], &v.strides[1..]].concat());

@@ -103,7 +103,7 @@ impl Linear {
         if self.dy_of_sum { Act::None } else { self.act }
     }
 
-    /// A view of y, or of what has its shape, with the axes in the order of x's.
+    /// A view of what has y's shape with the axes in the order of x's, or the other way round.
     fn as_x(&self, v: &View) -> View {
         if self.turned { v.permute(&[1, 0, 2]) } else { v.clone() }
     }
@@ -174,6 +174,7 @@ impl Op for Linear {
         let (c_in, c_out) = (*x[0].last().expect("an axis"), x.get(at.w).and_then(|w| w.get(1)).copied().unwrap_or(0));
         let fits = x.len() == at.all && x[at.w] == [c_in, c_out] && at.bias.is_none_or(|i| x[i] == [c_out - self.tail]);
         assert!(fits && self.tail.is_multiple_of(LANES), "linear of {x:?}, {self:?}: w is [c_in, c_out], b [c_out - tail]");
+        assert!(!self.turned || self.act == Act::None, "linear of {x:?}, {self:?}: what an activation makes is not turned");
         let y = self.out(x[0], c_out);
         let around = at.residual.is_none_or(|i| x[i] == y) && (self.norm.is_none() || x[1] == [c_in] && x[2] == [c_in]);
         assert!(around, "linear of {x:?}, {self:?}: scale and offset are [c_in], a residual {y:?}");

@@ -23,6 +23,8 @@ pub(super) fn cases() -> Vec<Case> {
     let linear = |bias, act| Linear { bias, ..Linear::biased(act) };
     const AFTER: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Signed, Draw::Signed, Draw::Below(99)];
     const TURNED: &[&[usize]] = &[&[7, 9, 20], &[20, 6], &[6], &[9, 7, 6]];
+    const TURNED_PARTS: &[&[usize]] = &[&[13, 90, 20], &[20, 6], &[6], &[90, 13, 6]];
+    const NORMED_PARTS: &[&[usize]] = &[&[13, 90, 20], &[20], &[20], &[20, 6], &[6]];
     const NORMED: &[&[usize]] = &[&[5, 9, 40], &[40], &[40], &[40, 6], &[5, 9, 6]];
     let normed = |op: Linear| Linear { norm: Some(1e-5), ..op };
     let dropped = |share, turned| Linear { after: After::Dropout(dropout(share, true)), turned, ..linear(true, Act::None) };
@@ -94,6 +96,10 @@ pub(super) fn cases() -> Vec<Case> {
         // Several partial weight gradients, the last one short, each beyond a small binding.
         case("linear parts", linear(true, Act::None), &[&[1100, 40], &[40, 9], &[9]]),
         case("linear turned", linear(true, Act::None), &[&[7, 9, 20], &[20, 6], &[6]]).turned(),
+        // Rows at two distances in several parts, which begin anywhere among them.
+        case("linear turned parts", linear(true, Act::None), &[&[90, 13, 20], &[20, 6], &[6]]).turned(),
+        case("linear residual turned parts", Linear { after: After::Residual, turned: true, ..linear(true, Act::None) }, TURNED_PARTS),
+        case("linear norm turned parts", Linear { turned: true, ..normed(linear(true, Act::None)) }, NORMED_PARTS),
         case("linear relu turned", linear(true, Act::Relu), &[&[3, 5, 2, 9], &[9, 66], &[66]]).turned(),
         case("linear tail", Linear { tail: 8, ..linear(true, Act::None) }, &[&[1100, 12], &[12, 22], &[14]]),
         case("linear tail sigmoid", Linear { tail: 4, ..linear(true, Act::Sigmoid) }, &[&[53, 6], &[6, 9], &[5]]),

@@ -24,10 +24,14 @@ fn cuts(v: &View, along: Option<Cut>) -> Vec<Cut> {
 /// The uniform block of a launch on columns from `n0` on; where `last`, it finishes C.
 fn uniform(g: &Gemm, o: &Operands, n0: usize, last: bool, bias: Option<&View>, tile_n: usize) -> UniformData {
     let [_, n1, m, n] = [0, 1, 2, 3].map(|i| o.c.shape[i]);
-    let k_all = o.a.shape[if g.ta { 2 } else { 3 }];
+    let k_all = o.depth(g.ta);
     let k = if o.block > 0 { o.block } else { k_all };
-    // Parts of a split sum are a batch axis whose step is a block of rows.
-    let blocks = |v: &View| if o.block > 0 { [o.block * v.strides[2] / LANES, 0, v.strides[2] / LANES] } else { strides(v) };
+    // Parts of a split sum are a batch axis whose step is a block of rows; folded rows are found by their number.
+    let blocks = |v: &View| match o.block {
+        0 => strides(v),
+        _ if v.shape[1] > 1 => [0, v.strides[1] / LANES, v.strides[2] / LANES],
+        block => [block * v.strides[2] / LANES, 0, v.strides[2] / LANES],
+    };
     let (sa, sb, sc) = (blocks(&o.a), blocks(&o.b), strides(&o.c));
     let extra = o.extra.as_ref().filter(|_| last);
     let se = extra.or(o.sums.as_ref()).map_or([0; 3], strides);
@@ -49,6 +53,7 @@ fn uniform(g: &Gemm, o: &Operands, n0: usize, last: bool, bias: Option<&View>, t
     fields.extend([("cs0", sc[0]), ("cs1", sc[1]), ("cs2", sc[2]), ("es0", se[0]), ("es1", se[1]), ("es2", se[2])]);
     fields.extend([("bias", usize::from(bias.is_some())), ("act", act), ("tail", tail / LANES), ("extra", kind)]);
     fields.extend([("ss0", ss[0]), ("ss1", ss[1]), ("ss2", ss[2])]);
+    fields.push(("fold", if o.folded() { o.a.shape[2] } else { 0 }));
     let mut fields: Vec<(&'static str, Scalar)> = fields.into_iter().map(|(name, v)| (name, v.into())).collect();
     let none = Dropout { rate: 0.0, share: Share::Nothing, key: 0, residual: true };
     let (op, n_j) = if let Extra::Dropout(_, d) = g.extra { (d.op, d.n_j) } else { (&none, 1) };
@@ -105,7 +110,7 @@ pub(super) fn statistics(r: &mut Recorder, g: &Gemm, o: &Operands) {
 /// finishes.
 pub(super) fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, (n0, by_tile): (usize, bool), (chain, last): (bool, bool)) {
     let [b0, n1, m, n] = [0, 1, 2, 3].map(|i| o.c.shape[i]);
-    let k = o.a.shape[if g.ta { 2 } else { 3 }];
+    let k = o.depth(g.ta);
     let [tile, tile_n] = tile(&r.traits);
     // Sums are written where a residual or mask would be read; no product has both.
     assert!(o.sums.is_none() || o.extra.is_none() && n1 == 1 && !g.tb, "gemm: sums of columns beside a residual, mask or batch");
@@ -114,6 +119,7 @@ pub(super) fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, (n0, by_tile): (u
     let skipped = n0.saturating_sub(g.tail);
     let bias = g.bias.filter(|_| last && tail < n).map(|b| b.slice(b.shape.len() - 1, skipped..skipped + n - tail));
     let part = (o.block > 0).then_some(cut(2, 2, o.block));
+    let rows_cut = part.filter(|_| !o.folded());
     let by_m = Some(cut(0, 2, tile));
     let by_n = (n1 == 1).then_some(cut(1, 2, tile_n));
     // What is not used is still bound, to memory that is there.
@@ -128,13 +134,13 @@ pub(super) fn launch(r: &mut Recorder, g: &Gemm, o: &Operands, (n0, by_tile): (u
         .constant("CHAIN", f64::from(u8::from(chain)))
         .constant("SUMS", f64::from(u8::from(o.sums.is_some())))
         .constant("TURN", f64::from(u8::from(g.turned.is_some())))
-        .read("a", &o.a, &cuts(&o.a, part.or(by_m.filter(|_| !g.ta))))
+        .read("a", &o.a, &cuts(&o.a, rows_cut.or(by_m.filter(|_| !g.ta))))
         .read("b", &spare.0, &spare.1)
         .read("bias", &bias_view, &bias_cuts)
         .write("c", &o.c, &cuts(&o.c, by_m))
         .flops(2.0 * (n1 * m * n) as f64 * if o.block > 0 { k } else { b0 * k } as f64);
     if let Some(norm) = &o.norm {
-        let stats_cuts = cuts(&norm.stats, part.or(by_m.filter(|_| !g.ta)));
+        let stats_cuts = cuts(&norm.stats, rows_cut.or(by_m.filter(|_| !g.ta)));
         launch = if by_tile { launch.write("stats", &norm.stats, &stats_cuts) } else { launch.read("stats", &norm.stats, &stats_cuts) };
         launch = launch.read("scale", &norm.scale, &[]).read("offset", &norm.offset, &[]);
         if r.traits.family == Family::Tiled {

@@ -22,7 +22,8 @@ use crate::tensor::DType;
 const BLOCK: usize = 512;
 const PARTS: usize = 1 << 20;
 
-/// What the product was made of: rows, and where they stand for their norm its statistics, scale, offset and epsilon.
+/// What the product was made of: rows in y's order, `[m, c]` or `[m1, m2, c]` where they lie at two distances, and where they stand for their
+/// norm its statistics, scale, offset and epsilon.
 struct Source {
     rows: View,
     norm: Option<(View, View, View, f32)>,
@@ -63,8 +64,9 @@ impl<'a> Parts<'a> {
     fn add(&self, r: &mut Recorder, x: &Source, da: &View, at: &Range<usize>) {
         let some = at.start / self.block..at.end.div_ceil(self.block);
         let (c, b) = (self.w.slice(0, some.clone()), self.b.as_ref().map(|b| b.slice(0, some).as_rows()));
-        let rows = x.rows.slice(0, at.clone());
-        let stats = x.norm.as_ref().map(|(stats, ..)| stats.slice(0, at.clone()));
+        let some = |v: &View| if v.shape.len() == 2 { v.slice(0, at.clone()) } else { v.clone() };
+        let rows = some(&x.rows);
+        let stats = x.norm.as_ref().map(|(stats, ..)| some(stats));
         let norm = x.norm.as_ref().zip(stats.as_ref());
         let norm = norm.map(|((_, scale, offset, eps), stats)| Norm { stats, scale, offset, eps: *eps, own: false });
         gemm::record(r, &Gemm { block: self.block, sums: b.as_ref(), norm, ..Gemm::new(&rows, true, da, false, &c) });
@@ -97,37 +99,38 @@ impl Linear {
         r.launch(launch.flops(3.0 * (n * LANES) as f64));
     }
 
-    /// The gradient of the product with its bias and activation, with axes in the order of x's: through dropout, and the axes turned back.
-    /// Whether it is a workspace.
+    /// The gradient of the product with its bias and activation: through dropout. Whether it is a workspace.
     fn product_gradient(&self, r: &mut Recorder, b: &Backward) -> (View, bool) {
         let dy = b.dy0();
-        let like_x = self.as_x(dy);
         match (&self.after, self.places().seed) {
             (After::Dropout(op), Some(seed)) => {
-                let held = r.temp(&like_x.shape, DType::F32);
-                op.through(r, &b.x[seed], dy, &self.as_x(&held));
-                (held, true)
-            }
-            _ if self.turned => {
-                let held = r.temp(&like_x.shape, DType::F32);
-                copy(r, &held, &like_x);
+                let held = r.temp(&dy.shape, DType::F32);
+                op.through(r, &b.x[seed], dy, &held);
                 (held, true)
             }
             _ => (dy.clone(), false),
         }
     }
 
+    /// Rows of x's shape in y's order, copied where they lie at more than two distances, or where only one will do.
+    fn in_order(&self, r: &mut Recorder, x: &View) -> View {
+        let most = if self.own_act() == Act::None { 3 } else { 2 };
+        let x = self.as_x(x);
+        joined([&x]).map(|[x]| x).filter(|x| x.shape.len() <= most).unwrap_or_else(|| matrix(r, &x))
+    }
+
     /// What the product was made of.
     fn source(&self, r: &mut Recorder, b: &Backward) -> Source {
-        let Some(eps) = self.norm else { return Source { rows: matrix(r, &b.x[0]), norm: None } };
-        let x = b.x[0].as_rows();
+        let x = &b.x[0];
+        let Some(eps) = self.norm else { return Source { rows: self.in_order(r, x), norm: None } };
         if gemm::joins(&r.traits) {
-            let stats = stats(&b.y[self.stats_at()], &x);
-            return Source { rows: x, norm: Some((stats, b.x[1].clone(), b.x[2].clone(), eps)) };
+            let stats = self.as_x(&stats(&b.y[self.stats_at()], x));
+            let [rows, stats] = joined([&self.as_x(x), &stats]).expect("of contiguous rows no more than two axes are turned");
+            return Source { rows, norm: Some((stats, b.x[1].clone(), b.x[2].clone(), eps)) };
         }
         let again = [r.temp(&x.shape, x.dtype), r.temp(&b.y[self.stats_at()].shape, DType::F32)];
         LayerNorm { eps }.forward(r, &b.x[..3], &again);
-        Source { rows: again[0].clone(), norm: None }
+        Source { rows: self.in_order(r, &again[0]), norm: None }
     }
 
     // With da = dy act':  dx[m, k] = sum_n da[m, n] w[k, n],  dw[k, n] = sum_m x[m, k] da[m, n],  db[n] = sum_m da[m, n]; where x stands for
@@ -162,7 +165,7 @@ impl Linear {
         }
     }
 
-    /// The products, from the gradient `dy` in x's order, which may be written over where it is `own`.
+    /// The products, from the gradient `dy`, which may be written over where it is `own`.
     fn products(
         &self,
         r: &mut Recorder,
@@ -173,7 +176,8 @@ impl Linear {
     ) {
         let w = &b.x[self.places().w];
         let m = dy.n_rows();
-        let relu = self.dx_before_relu.then_some(&b.x[0]);
+        let relu = self.dx_before_relu.then(|| self.as_x(&b.x[0]));
+        let dx = dx.map(|dx| self.as_x(dx));
         // Through the activation in place, where the gradient's memory is free for it and rounds as a workspace would.
         let in_place = own && dy.dtype == DType::F32;
         if self.own_act() == Act::None || in_place {
@@ -181,7 +185,7 @@ impl Linear {
                 self.through(r, &b.y[0].as_rows(), &dy.as_rows(), &dy.as_rows());
             }
             if let Some(dx) = dx {
-                input_gradient(r, (dy, w), dx, add, relu);
+                input_gradient(r, (dy, w), &dx, add, relu.as_ref());
             }
             if let Some((x, parts)) = parts {
                 parts.add(r, x, &dy.as_rows(), &(0..m));
@@ -193,10 +197,10 @@ impl Linear {
         let step = r.chunk_rows(m, dy.groups() * LANES * DType::F32.size(), block).min(m);
         let da = r.temp(&[step, dy.width()], DType::F32);
         // A gradient whose rows do not lie at one distance is made as they do, and copied.
-        let direct = dx.and_then(rows);
+        let direct = dx.as_ref().and_then(rows);
         let adds = add && direct.is_some();
-        let held = dx.map(|dx| direct.unwrap_or_else(|| r.temp(&[m, dx.width()], dx.dtype)));
-        let relu = relu.map(|x| matrix(r, x));
+        let held = dx.as_ref().map(|dx| direct.unwrap_or_else(|| r.temp(&[m, dx.width()], dx.dtype)));
+        let relu = relu.map(|x| matrix(r, &x));
         for from in (0..m).step_by(step) {
             let at = from..(from + step).min(m);
             let [y, dy, da] = [(&y, at.clone()), (&dy, at.clone()), (&da, 0..at.len())].map(|(v, at)| v.slice(0, at));
@@ -209,7 +213,7 @@ impl Linear {
                 parts.add(r, x, &da, &at);
             }
         }
-        if let (Some(dx), Some(held)) = (dx, &held)
+        if let (Some(dx), Some(held)) = (&dx, &held)
             && dx.root != held.root
         {
             let made = View { shape: dx.shape.clone(), strides: contiguous_strides(&dx.shape), ..held.clone() };
