@@ -1,6 +1,7 @@
 // y = residual + dropout(mask * x * sigmoid(gate)), the mask of a row repeated over its channels. Strides count groups of four; what is not
 // there is 1, and a residual 0. The residual lies as y does.
 #import bits
+#import gate
 #import philox
 #storage x
 #storage gate
@@ -33,13 +34,12 @@ fn kept(at: Place) -> f32 {
 }
 // Where group `g` of a row of y lies.
 fn y_place(at: Place, g: u32) -> u32 { return at.i * p.y0 + at.j * p.y1 + g; }
-fn sigmoid(v: vec4<f32>) -> vec4<f32> { return 1.0 / (1.0 + exp(-v)); }
 
 // x is zero in the padding, and so is y.
 fn value(at: Place, g: u32, m: f32) -> vec4<f32> {
-    let v = x_ld4(at.i * p.x0 + at.j * p.x1 + g) * m;
-    if p.gated == 1u { return v * sigmoid(gate_ld4(at.i * p.g0 + at.j * p.g1 + g)); }
-    return v;
+    let v = x_ld4(at.i * p.x0 + at.j * p.x1 + g);
+    if p.gated == 1u { return under_gate(v, m, gate_ld4(at.i * p.g0 + at.j * p.g1 + g)); }
+    return v * m;
 }
 
 @compute @workgroup_size(64)

@@ -46,7 +46,7 @@ fn attention(name: &'static str, bias: bool, gate: bool, [b, q, k, h, d]: [usize
 pub fn all() -> Vec<Case> {
     let product = |ta, tb| Matmul { ta, tb };
     let linear = |bias, act| Linear { bias, ..Linear::biased(act) };
-    let (out, into) = (TriangleProduct { outgoing: true }, TriangleProduct { outgoing: false });
+    let (out, into) = (TriangleProduct { outgoing: true, gated: false }, TriangleProduct { outgoing: false, gated: false });
     let norm = LayerNorm { eps: 1e-5 };
     vec![
         case("gemm 512", product(false, false), &[&[512, 512], &[512, 512]]),
@@ -62,6 +62,7 @@ pub fn all() -> Vec<Case> {
         case("linear small", linear(true, Act::None), &[&[64, 32], &[32, 32], &[32]]),
         case("triangle outgoing", out, &[&[256, 256, 128], &[256, 256, 128]]),
         case("triangle incoming", into, &[&[256, 256, 128], &[256, 256, 128]]),
+        case("triangle gated", TriangleProduct { gated: true, ..out }, &[&[256, 256, 256], &[256, 256, 256], &[256, 256]]),
         case("triangle small", out, &[&[32, 32, 64], &[32, 32, 64]]),
         case("outer product mean", OuterProductMean::default(), &[&[128, 256, 32], &[128, 32, 256], &[256, 256, 1], &[1024, 128], &[128]]),
         case("outer product mean small", OuterProductMean::default(), &[&[16, 32, 8], &[16, 8, 32], &[32, 32, 1], &[64, 16], &[16]]),

@@ -44,6 +44,7 @@ const LIBRARY: &[(&str, &str)] = &[
     lib!("attention_rows"),
     lib!("bits"),
     lib!("dropout"),
+    lib!("gate"),
     lib!("gemm"),
     lib!("gemm_cooperative"),
     lib!("gemm_dropout"),

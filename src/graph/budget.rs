@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::gpu::Root;
 use crate::gpu::program::{Placed, pieces};
-use crate::gpu::recorder::{Command, Launch, Recorded, Traits};
+use crate::gpu::recorder::{Bind, Command, Launch, Recorded, Traits};
 use crate::graph::RootInfo;
 use crate::graph::lists::Lists;
 use crate::graph::plan::{self, Life};
@@ -133,9 +133,12 @@ pub(super) fn work(recorded: &Recorded, traits: &Traits, align: u64, placed: &Pl
     })
 }
 
-/// Bytes of all operands, each counted once; repeated rows are read from the same memory.
+/// Bytes of all operands, each counted once, even where it stands in for another that is not there; repeated rows are read from the same
+/// memory.
 pub(crate) fn bytes(launch: &Launch) -> f64 {
-    launch.binds.iter().map(|b| (b.view.len().min(b.view.full_span().len()) * b.view.dtype.size()) as f64).sum()
+    let same = |a: &Bind, b: &Bind| (&a.view, a.write) == (&b.view, b.write);
+    let once = launch.binds.iter().enumerate().filter(|(i, bind)| !launch.binds[..*i].iter().any(|before| same(before, bind)));
+    once.map(|(_, b)| (b.view.len().min(b.view.full_span().len()) * b.view.dtype.size()) as f64).sum()
 }
 
 /// The command at which most bytes live.

@@ -16,7 +16,6 @@ use crate::ops::basic::dropout::Share::{Columns, Rows};
 use crate::ops::basic::gated::Gated;
 use crate::ops::basic::linear::{Act, Linear};
 use crate::ops::basic::transpose::Transpose;
-use crate::ops::evoformer::triangle_product::TriangleProduct;
 
 /// `[c_z]` to one bias a head, without a constant: `feat_2d_weights [c_z, h]`. Heads are innermost, and outermost.
 fn pair_bias<'g>(scope: &Scope<'g>, z: Tensor<'g>, heads: usize) -> [Tensor<'g>; 2] {
@@ -95,17 +94,7 @@ pub fn triangle_multiplication<'g>(
     let mut each: Vec<Map> = projections.iter().map(|name| Map::linear(name, width, Init::Linear, 0.0)).collect();
     each.extend(gates.iter().map(|name| Map::gate(name, width)).chain([Map::gate("gating_linear", c_z)]));
     let maps = Maps::new(scope, z, |z| layer_norm(&scope.child(norm_in), z), &each); // line 1
-    let [a, b] = match edges {
-        Edges::Apart => maps.gated_sides(mask, c),
-        Edges::Fused => {
-            let ab = scope.graph.rows(&[maps.rows(), mask], |x| {
-                let y = maps.of(x[0], 0..2); // [n_res, n_res, 2 c] each
-                scope.graph.apply(Gated::with_gate(true), &[y[0], y[1], x[1]])
-            });
-            [ab.slice(2, 0..c), ab.slice(2, c..2 * c)]
-        }
-    }; // line 2  [n_res, n_res, c]
-    let x = scope.graph.apply(TriangleProduct { outgoing }, &[a, b]); // line 4  [n_res, n_res, c]
+    let x = maps.triangle_product(mask, projections.len(), c, outgoing); // lines 2 and 4  [n_res, n_res, c]
     scope.graph.rows(&[x, maps.rows()], |x| {
         let g = maps.of(x[1], each.len() - 1..each.len())[0]; // [n_res, n_res, c_z]
         let x = layer_norm(&scope.child(norm_out), x[0]);

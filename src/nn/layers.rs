@@ -10,6 +10,7 @@ use crate::nn::params::{Decl, Scope, flat};
 use crate::ops::basic::gated::Gated;
 use crate::ops::basic::layer_norm::LayerNorm;
 use crate::ops::basic::linear::{Act, Linear};
+use crate::ops::evoformer::triangle_product::TriangleProduct;
 
 /// AlphaFold's epsilon of layer normalisation.
 pub const EPS: f32 = 1e-5;
@@ -151,21 +152,32 @@ impl<'g, F: Fn(Tensor<'g>) -> Tensor<'g>> Maps<'g, F> {
         maps.map(|i| columns(y, self.starts[i] - first..self.starts[i + 1] - first)).collect()
     }
 
-    /// Two sides under one mask `[a, b]`, each `[a, b, width]`: maps 0 and 1 are their projections, 2 and 3 their gates before the sigmoids.
-    pub fn gated_sides(&self, mask: Tensor<'g>, width: usize) -> [Tensor<'g>; 2] {
+    /// The sum over third edges of two gated sides under a mask `[n, n]` (Algorithms 11 and 12, lines 2 and 4), `[n, n, c]`: the first `sides`
+    /// maps are their projections, one for each or one of both, and as many follow that are their gates before the sigmoids.
+    pub fn triangle_product(&self, mask: Tensor<'g>, sides: usize, c: usize, outgoing: bool) -> Tensor<'g> {
         let graph = mask.graph();
-        let gated = |p: Tensor<'g>, g: Tensor<'g>, mask| graph.apply(Gated::with_gate(true), &[p, g, mask]);
-        match self.product {
-            Some((y, _)) => {
-                let [p, g] = [(0, 2), (2, 4)].map(|(from, to)| columns(y, self.starts[from]..self.starts[to]));
-                let both = gated(p, g, mask);
-                [0, 1].map(|i| columns(both, self.starts[i]..self.starts[i + 1]).narrow(width))
-            }
-            None => [0, 1].map(|i| {
-                let part = |x: Tensor<'g>, i: usize| self.of(x, i..i + 1)[0].narrow(width);
-                graph.rows(&[self.rows(), mask], |x| gated(part(x[0], i), part(x[0], i + 2), x[1]))
-            }),
+        if let Some((y, _)) = self.product {
+            let [p, g] = [0, sides].map(|from| columns(y, self.starts[from]..self.starts[from + sides])); // [n, n, 2 c] each
+            return graph.apply(TriangleProduct { outgoing, gated: true }, &[p, g, mask]).narrow(c);
         }
+        let maps = |x: Tensor<'g>, i: usize| match sides {
+            1 => self.of(x, 0..2),
+            _ => [i, i + sides].map(|map| self.of(x, map..map + 1)[0].narrow(c)).to_vec(),
+        };
+        let gated = |i: usize| {
+            graph.rows(&[self.rows(), mask], |x| {
+                let y = maps(x[0], i);
+                graph.apply(Gated::with_gate(true), &[y[0], y[1], x[1]])
+            })
+        };
+        let [a, b] = match sides {
+            1 => {
+                let both = gated(0); // [n, n, 2 c]
+                [columns(both, 0..c), columns(both, c..2 * c)]
+            }
+            _ => [gated(0), gated(1)],
+        };
+        graph.apply(TriangleProduct { outgoing, gated: false }, &[a, b])
     }
 }
 

@@ -93,7 +93,7 @@ fn cases() -> Vec<Case> {
         reference: Some(reference),
         ..case(
             name,
-            TriangleProduct { outgoing: outgoing_ },
+            TriangleProduct { outgoing: outgoing_, gated: false },
             &[(&[256, 256, 128], tags[0], s), (&[256, 256, 128], tags[1], s)],
             "ijc",
             Exact,

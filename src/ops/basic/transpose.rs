@@ -6,6 +6,7 @@ use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::basic::copy::copy;
+use crate::ops::basic::gated::Gated;
 
 /// Elements along each side of what a workgroup turns.
 const TILE: usize = 32;
@@ -27,14 +28,25 @@ fn three(v: &View) -> View {
 
 /// `y[b, j, i] = x[b, i, j]` for strided views.
 pub(in crate::ops) fn turn(r: &mut Recorder, x: &View, y: &View) {
+    turn_gated(r, x, None, y);
+}
+
+/// The same of `mask[b, i] x[b, i, j] sigmoid(gate[b, i, j])`, where a gate and a mask are given.
+pub(in crate::ops) fn turn_gated(r: &mut Recorder, x: &View, gate: Option<&[View; 2]>, y: &View) {
     let [batch, rows, columns] = x.shape[..] else { panic!("turn of {:?}", x.shape) };
     assert_eq!(y.shape, [batch, columns, rows], "turn of {:?}", x.shape);
     // Rows so far apart that no binding holds a tile of them are brought together first.
-    if TILE.min(rows) * x.strides[1] * x.dtype.size() + 1024 > r.traits.max_binding as usize && !x.is_contiguous() {
+    let far = |v: &View| TILE.min(rows) * v.strides[1] * v.dtype.size() + 1024 > r.traits.max_binding as usize && !v.is_contiguous();
+    if far(x) || gate.is_some_and(|[gate, _]| far(gate)) {
         let near = r.temp(&x.shape, x.dtype);
-        copy(r, &near, x);
+        match gate {
+            None => copy(r, &near, x),
+            Some([gate, mask]) => Gated::with_gate(true).forward(r, &[x.clone(), gate.clone(), mask.clone()], std::slice::from_ref(&near)),
+        }
         return turn(r, &near, y);
     }
+    // What is not there is x again, so that a binding names memory that is there.
+    let [of, mask] = gate.map_or([x; 2], |[gate, mask]| [gate, mask]);
     let stride = |v: &View, axis: usize| (v.strides[axis] / LANES).into();
     let uniform = UniformData::of(&[
         ("rows", rows.into()),
@@ -43,11 +55,18 @@ pub(in crate::ops) fn turn(r: &mut Recorder, x: &View, y: &View) {
         ("column_groups", columns.div_ceil(LANES).into()),
         ("x0", stride(x, 0)),
         ("x1", stride(x, 1)),
+        ("g0", stride(of, 0)),
+        ("g1", stride(of, 1)),
+        ("m0", mask.strides[0].into()),
+        ("m1", mask.strides[1].into()),
         ("y0", stride(y, 0)),
         ("y1", stride(y, 1)),
     ]);
     let launch = Launch::new(source(), "turn", uniform, [rows.div_ceil(TILE), batch, columns.div_ceil(TILE)]);
-    r.launch(launch.read("x", x, &[cut(1, 0, 1), cut(0, 1, TILE)]).write("y", y, &[cut(1, 0, 1), cut(2, 1, TILE)]));
+    let cuts = [cut(1, 0, 1), cut(0, 1, TILE)];
+    let launch = launch.constant("GATED", f64::from(u8::from(gate.is_some())));
+    let launch = launch.read("x", x, &cuts).read("gate", of, &cuts).read("mask", mask, &cuts);
+    r.launch(launch.write("y", y, &[cut(1, 0, 1), cut(2, 1, TILE)]));
 }
 
 impl Op for Transpose {

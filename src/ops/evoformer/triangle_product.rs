@@ -5,8 +5,9 @@ use crate::gpu::shader::UniformData;
 use crate::gpu::view::{LANES, padded};
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
+use crate::ops::basic::gated::Gated;
 use crate::ops::basic::gemm::{self, Gemm};
-use crate::ops::basic::transpose::turn;
+use crate::ops::basic::transpose::{turn, turn_gated};
 use crate::tensor::DType;
 
 /// Pairs that a workgroup of the tiled kernel makes, along `i` and along `j`.
@@ -18,60 +19,106 @@ pub struct TriangleProduct {
     /// `y[i, j] = sum_k a[i, k] b[j, k]`; otherwise incoming edges, `y[i, j] = sum_k a[k, j] b[k, i]` as AlphaFold's code has it (left
     /// and right are swapped relative to the paper's Algorithm 12).
     pub outgoing: bool,
+    /// The sides are made where they are read: inputs are the projections of `a`, then of `b`, `[n, n, 2 c]` with c whole groups, their gates
+    /// before the sigmoids, which lie alike, and a mask `[n, n]` without a gradient.
+    pub gated: bool,
 }
 
-/// One product of matrices for each channel: `y[.., c] = a[.., c] b[.., c]`, all `[n, n, c]` and strided as they like, the first two axes
-/// of `a` and `b` in the order that `ta` and `tb` say.
-fn product(r: &mut Recorder, a: (&View, bool), b: (&View, bool), y: &View) {
+/// A side `[n, n, c]`, strided as it likes: as it is, or under a gate of its shape and a mask `[n, n]`.
+#[derive(Debug)]
+struct Side {
+    x: View,
+    gate: Option<[View; 2]>,
+}
+
+impl Side {
+    fn plain(x: &View) -> Self {
+        Self { x: x.clone(), gate: None }
+    }
+
+    /// Values, gate and mask; what is not there is the values again, so that a binding names memory that is there.
+    fn views(&self) -> [&View; 3] {
+        self.gate.as_ref().map_or([&self.x; 3], |[gate, mask]| [&self.x, gate, mask])
+    }
+}
+
+/// The two sides that lie next to each other in `[n, n, 2 c]`.
+fn halves(both: &View) -> [View; 2] {
+    let c = both.width() / 2;
+    [0..c, c..2 * c].map(|part| both.slice(2, part))
+}
+
+/// One product of matrices for each channel: `y[.., c] = a[.., c] b[.., c]`, all `[n, n, c]`, the first two axes of `a` and `b` in the order
+/// that `ta` and `tb` say.
+fn product(r: &mut Recorder, a: (&Side, bool), b: (&Side, bool), y: &View) {
     if r.traits.family != Family::Tiled || !tiled(r, a, b, y) {
         by_channel(r, a, b, y);
     }
 }
 
 /// The product from where the pairs lie, without workspace; nothing is recorded where that is beyond what the device can bind.
-fn tiled(r: &mut Recorder, (a, ta): (&View, bool), (b, tb): (&View, bool), y: &View) -> bool {
+fn tiled(r: &mut Recorder, (a, ta): (&Side, bool), (b, tb): (&Side, bool), y: &View) -> bool {
     let (n, c) = (y.shape[0], y.width());
     // A window begins at an aligned byte, so that a little room is left in front of it.
     let limit = (r.traits.max_binding as usize).saturating_sub(1024);
-    let fits = |v: &View, rows: usize, columns: usize| v.span(&[0..rows.min(n), 0..columns.min(n), 0..c]).len() * v.dtype.size() <= limit;
+    let fits = |v: &View, rows: usize, columns: usize| {
+        let ranges = [0..rows.min(n), 0..columns.min(n), 0..c];
+        v.span(&ranges[..v.shape.len()]).len() * v.dtype.size() <= limit
+    };
     // The axes of k, and how much of it a launch may reach along: the sum goes on from what the last launch stored.
     let axes = [usize::from(!ta), usize::from(tb)];
-    let reach = |v: &View, axis: usize, pairs: usize, k: usize| if axis == 0 { fits(v, k, pairs) } else { fits(v, pairs, k) };
+    let reach = |side: &Side, axis: usize, pairs: usize, k: usize| {
+        side.views().into_iter().all(|v| if axis == 0 { fits(v, k, pairs) } else { fits(v, pairs, k) })
+    };
     let both = |k: usize| reach(a, axes[0], PAIRS[0], k) && reach(b, axes[1], PAIRS[1], k);
-    let halves = std::iter::successors(Some(n), |k| (*k > LANES).then(|| k.div_ceil(2)));
+    // Whole groups, since k may be the innermost axis of a mask.
+    let halves = std::iter::successors(Some(n), |k| (*k > LANES).then(|| padded(k.div_ceil(2))));
     let Some(step) = halves.into_iter().find(|k| both(*k)) else { return false };
     if step < n && y.dtype != DType::F32 || !fits(y, PAIRS[0], PAIRS[1]) {
         return false;
     }
-    let stride = |v: &View, axis: usize| v.strides[axis] / LANES;
     for from in (0..n).step_by(step) {
         let part = from..(from + step).min(n);
-        let [a, b] = [(a, axes[0]), (b, axes[1])].map(|(v, axis)| v.slice(axis, part.clone()));
-        let fields = [("n", n), ("k", part.len()), ("groups", y.groups()), ("ai", stride(&a, 1 - axes[0])), ("ak", stride(&a, axes[0]))];
-        let more = [("bj", stride(&b, 1 - axes[1])), ("bk", stride(&b, axes[1])), ("y0", stride(y, 0)), ("y1", stride(y, 1))];
-        let fields: Vec<_> = fields.into_iter().chain(more).map(|(name, v)| (name, v.into())).collect();
+        let [a_part, b_part] = [(a, axes[0]), (b, axes[1])].map(|(side, axis)| side.views().map(|v| v.slice(axis, part.clone())));
         let groups = [n.div_ceil(PAIRS[0]), n.div_ceil(PAIRS[1]), y.groups().div_ceil(2)];
-        let launch = Launch::new(shader!("evoformer/triangle_product"), "product", UniformData::of(&fields), groups)
-            .constant("CHAIN", f64::from(u8::from(from > 0)))
-            .read("a", &a, &[cut(0, 1 - axes[0], PAIRS[0])])
-            .read("b", &b, &[cut(1, 1 - axes[1], PAIRS[1])])
-            .write("y", y, &[cut(0, 0, PAIRS[0]), cut(1, 1, PAIRS[1])]);
+        let uniform = uniform(part.len(), [(&a_part, axes[0]), (&b_part, axes[1])], y);
+        let (i, j) = ([cut(0, 1 - axes[0], PAIRS[0])], [cut(1, 1 - axes[1], PAIRS[1])]);
+        let constant = |there: bool| f64::from(u8::from(there));
+        let launch = Launch::new(shader!("evoformer/triangle_product"), "product", uniform, groups)
+            .constant("CHAIN", constant(from > 0))
+            .constant("A_GATED", constant(a.gate.is_some()))
+            .constant("B_GATED", constant(b.gate.is_some()));
+        let launch = launch.read("a", &a_part[0], &i).read("a_gate", &a_part[1], &i).read("a_mask", &a_part[2], &i);
+        let launch = launch.read("b", &b_part[0], &j).read("b_gate", &b_part[1], &j).read("b_mask", &b_part[2], &j);
+        let launch = launch.write("y", y, &[cut(0, 0, PAIRS[0]), cut(1, 1, PAIRS[1])]);
         r.launch(launch.flops(2.0 * (n * n * part.len() * c) as f64));
     }
     true
 }
 
+/// Of `k` terms; each operand with the axis of k.
+fn uniform(k: usize, sides: [(&[View; 3], usize); 2], y: &View) -> UniformData {
+    let stride = |v: &View, axis: usize| v.strides[axis] / if v.shape.len() == 2 { 1 } else { LANES }; // A mask is read by element.
+    let strides = sides.map(|(views, axis)| views.each_ref().map(|v| [stride(v, 1 - axis), stride(v, axis)]).concat()).concat();
+    let names = ["ai", "ak", "agi", "agk", "ami", "amk", "bj", "bk", "bgj", "bgk", "bmj", "bmk"];
+    let sizes = [("n", y.shape[0]), ("k", k), ("groups", y.groups()), ("y0", stride(y, 0)), ("y1", stride(y, 1))];
+    let fields: Vec<_> = sizes.into_iter().chain(names.into_iter().zip(strides)).map(|(name, v)| (name, v.into())).collect();
+    UniformData::of(&fields)
+}
+
 /// The product with channels turned to the outside and back. Workspace: as many channels at a time as twice the device's limit allows.
-fn by_channel(r: &mut Recorder, (a, ta): (&View, bool), (b, tb): (&View, bool), y: &View) {
+fn by_channel(r: &mut Recorder, (a, ta): (&Side, bool), (b, tb): (&Side, bool), y: &View) {
     let (n, c) = (y.shape[0], y.shape[2]);
-    let bytes = n * padded(n) * [a, b, y].iter().map(|v| v.dtype.size()).sum::<usize>();
+    let all = [&a.x, &b.x, y];
+    let bytes = n * padded(n) * all.iter().map(|v| v.dtype.size()).sum::<usize>();
     let step = r.chunk_rows_within(2 * r.traits.workspace, c, bytes, LANES).min(c);
-    let held = [a, b, y].map(|v| r.temp(&[n, step, n], v.dtype)); // [i, c, k]
+    let held = all.map(|v| r.temp(&[n, step, n], v.dtype)); // [i, c, k]
     for from in (0..c).step_by(step) {
         let channels = from..(from + step).min(c);
         let part = held.each_ref().map(|v| v.slice(1, 0..channels.len()));
-        for (v, to) in [a, b].into_iter().zip(&part) {
-            turn(r, &v.slice(2, channels.clone()), to);
+        for (side, to) in [a, b].into_iter().zip(&part) {
+            let gate = side.gate.as_ref().map(|[gate, mask]| [gate.slice(2, channels.clone()), mask.clone()]);
+            turn_gated(r, &side.x.slice(2, channels.clone()), gate.as_ref(), to);
         }
         // Channels are the outermost axis of a batch: [c, 1, i, k].
         let matrices = part.each_ref().map(|v| View {
@@ -84,44 +131,79 @@ fn by_channel(r: &mut Recorder, (a, ta): (&View, bool), (b, tb): (&View, bool), 
     }
 }
 
+impl TriangleProduct {
+    fn sides(&self, x: &[View]) -> [Side; 2] {
+        if !self.gated {
+            return [0, 1].map(|i| Side::plain(&x[i]));
+        }
+        let gates = halves(&x[1]).map(|gate| [gate, x[2].clone()]);
+        let mut gates = gates.into_iter();
+        halves(&x[0]).map(|projection| Side { x: projection, gate: gates.next() })
+    }
+}
+
 impl Op for TriangleProduct {
     fn name(&self) -> &'static str {
         "triangle_product"
     }
 
     fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
-        let fits = x.len() == 2 && x[0] == x[1] && x[0].len() == 3 && x[0][0] == x[0][1];
+        let fits = x.len() == 2 + usize::from(self.gated) && x[0] == x[1] && x[0].len() == 3 && x[0][0] == x[0][1];
         assert!(fits, "triangle_product of {x:?}: both are [n, n, c]");
-        vec![Spec::of(x[0])]
+        if !self.gated {
+            return vec![Spec::of(x[0])];
+        }
+        let [n, _, both] = x[0] else { unreachable!("three axes") };
+        let fits = both.is_multiple_of(2 * LANES) && x[2] == [*n, *n];
+        assert!(fits, "triangle_product of {x:?}: projections and gates are [n, n, 2 c] with c whole groups, a mask [n, n]");
+        vec![Spec::of(&[*n, *n, both / 2])]
     }
 
     fn strided(&self, _i: usize) -> bool {
         true
     }
 
+    fn differentiable(&self, i: usize) -> bool {
+        i < 2
+    }
+
     fn needs(&self) -> Needs {
-        Needs { x: 0b11, y: 0 }
+        Needs { x: if self.gated { 0b111 } else { 0b11 }, y: 0 }
     }
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
+        let [left, right] = &self.sides(x);
         // line 4
-        if self.outgoing { product(r, (&x[0], false), (&x[1], true), &y[0]) } else { product(r, (&x[1], true), (&x[0], false), &y[0]) }
+        if self.outgoing { product(r, (left, false), (right, true), &y[0]) } else { product(r, (right, true), (left, false), &y[0]) }
     }
 
     fn backward(&self, r: &mut Recorder, b: &Backward) {
-        let dy = b.dy0();
-        let [left, right] = [&b.x[0], &b.x[1]];
+        let dy = &Side::plain(b.dy0());
+        let [left, right] = &self.sides(b.x);
+        // Gradients of gated sides lie as the projections do, so that one launch takes both on to projections and gates.
+        let both = self.gated.then(|| r.temp(&b.x[0].shape, b.x[0].dtype));
+        let [da, db] = both.as_ref().map_or_else(|| [b.dx[0].clone(), b.dx[1].clone()], |both| halves(both).map(Some));
         // Outgoing: da[i, k] = sum_j dy[i, j] b[j, k],  db[j, k] = sum_i dy[i, j] a[i, k].
         // Incoming: da[k, j] = sum_i b[k, i] dy[i, j],  db[k, i] = sum_j a[k, j] dy[i, j].
-        if let Some(da) = &b.dx[0] {
+        if let Some(da) = &da {
             if self.outgoing { product(r, (dy, false), (right, false), da) } else { product(r, (right, false), (dy, false), da) }
         }
-        if let Some(db) = &b.dx[1] {
+        if let Some(db) = &db {
             if self.outgoing { product(r, (dy, true), (left, false), db) } else { product(r, (left, false), (dy, true), db) }
+        }
+        if both.is_some() {
+            Gated::with_gate(true).backward(r, &Backward { x: b.x, y: &[], dy: &[both], dx: b.dx, own: true, add: 0 });
         }
     }
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {
+        if self.gated {
+            let both = &Gated::with_gate(true).reference(x)[0];
+            let (n, c) = (both.shape[0], both.shape[2] / 2);
+            let side = |half: usize| both.data.chunks(c).skip(half).step_by(2).flatten().copied().collect();
+            let sides = [0, 1].map(|half| Array::new(&[n, n, c], side(half)));
+            return Self { gated: false, ..*self }.reference(&sides);
+        }
         let (n, c) = (x[0].shape[0], x[0].shape[2]);
         let at = |v: &Array, i: usize, j: usize, q: usize| v.data[(i * n + j) * c + q];
         let mut y = Array::zeros(&x[0].shape);

@@ -131,7 +131,9 @@ fn heads_are_columns_outermost() {
                 let graph = ops::graph(dtype, 1);
                 let inputs: [(&str, &[usize]); 5] = [("x", &shape), ("scale", &[20]), ("offset", &[20]), ("w", &[20, 70]), ("b", &[62])];
                 let x: Vec<_> = inputs.iter().map(|(name, shape)| graph.input(name, shape, DType::F32, false)).collect();
-                let op = Linear { norm: Some(1e-5), turned, heads, tail: 8, ..Linear::biased(Act::Sigmoid) };
+                // What an activation makes is not turned.
+                let act = if turned { Act::None } else { Act::Sigmoid };
+                let op = Linear { norm: Some(1e-5), turned, heads, tail: 8, ..Linear::biased(act) };
                 let y = graph.apply_all(std::rc::Rc::new(op), &x);
                 graph.output("y", y[0]);
                 graph.output("heads", y[1]);

@@ -9,7 +9,8 @@ use anyfold::ops::evoformer::triangle_product::TriangleProduct;
 use super::{Case, Draw, case};
 
 pub(super) fn cases() -> Vec<Case> {
-    let (out, into) = (TriangleProduct { outgoing: true }, TriangleProduct { outgoing: false });
+    let (out, into) = (TriangleProduct { outgoing: true, gated: false }, TriangleProduct { outgoing: false, gated: false });
+    let (gated_out, gated_into) = (TriangleProduct { gated: true, ..out }, TriangleProduct { gated: true, ..into });
     const MASKED: &[Draw] = &[Draw::Signed, Draw::Mask];
     const GATED: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Mask];
     const MEAN: &[Draw] = &[Draw::Signed, Draw::Signed, Draw::Positive];
@@ -28,6 +29,12 @@ pub(super) fn cases() -> Vec<Case> {
         case("triangle in 17", into, &[&[17, 17, 33], &[17, 17, 33]]),
         case("triangle in 33", into, &[&[33, 33, 16], &[33, 33, 16]]),
         case("triangle out turned", out, &[&[9, 9, 6], &[9, 9, 6]]).turned(),
+        case("triangle out gated 1", gated_out, &[&[1, 1, 8], &[1, 1, 8], &[1, 1]]).drawn(GATED),
+        case("triangle out gated 17", gated_out, &[&[17, 17, 40], &[17, 17, 40], &[17, 17]]).drawn(GATED),
+        case("triangle in gated 1", gated_into, &[&[1, 1, 8], &[1, 1, 8], &[1, 1]]).drawn(GATED),
+        case("triangle in gated 33", gated_into, &[&[33, 33, 24], &[33, 33, 24], &[33, 33]]).drawn(GATED),
+        case("triangle in gated 66", gated_into, &[&[66, 66, 8], &[66, 66, 8], &[66, 66]]).drawn(GATED),
+        case("triangle out gated turned", gated_out, &[&[9, 9, 16], &[9, 9, 16], &[9, 9]]).drawn(GATED).turned(),
         case("gated", Gated::with_gate(true), &[&[5, 7, 33], &[5, 7, 33], &[5, 7]]).drawn(GATED),
         case("gated 1", Gated::with_gate(true), &[&[1, 1, 3], &[1, 1, 3], &[1, 1]]).drawn(GATED),
         case("gated without a mask", Gated::with_gate(false), &[&[5, 7, 33], &[5, 7, 33]]),
