@@ -29,8 +29,10 @@ fn narrow_row(row: u32) {
     let s = narrow_stats(base, p.width, p.eps);
     if row >= p.rows { return; }
     stats_st4(row, vec4<f32>(s, 0.0, 0.0));
-#repeat i 32
-    if $iu < GROUPS { scaled(base, $iu, v$i * s.y); }
+#repeat i 4
+#repeat e 8
+    if $iu * 8u + $eu < GROUPS { scaled(base, $iu * 8u + $eu, v$i_$e * s.y); }
+#end
 #end
 }
 @compute @workgroup_size(8)
