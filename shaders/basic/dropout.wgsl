@@ -10,7 +10,7 @@
 #storage dx
 #import dropout
 struct Params {
-    n_j: u32, groups: u32, plus: u32, share: u32, threshold: u32, kept: f32, key_lo: u32, key_hi: u32,
+    n_j: u32, groups: u32, plus: u32, share: u32, run: u32, threshold: u32, kept: f32, key_lo: u32, key_hi: u32,
     r0: u32, r1: u32, x0: u32, x1: u32, y0: u32, y1: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -19,11 +19,11 @@ struct Place { i: u32, j: u32, g: u32 }
 // A workgroup makes 16 columns of one row: item `flat` of them.
 fn place(at: vec3<u32>, flat: u32) -> Place { return Place(at.y, at.x * 16u + flat / p.groups, flat % p.groups); }
 
-// A mask that all rows (1) or all columns (2) share is numbered without them.
+// A mask that all rows (1) or `run` neighbouring columns (2) share is numbered without them.
 fn factor(at: Place) -> vec4<f32> {
     var number = (at.i * p.n_j + at.j) * p.groups + at.g;
     if p.share == 1u { number = at.j * p.groups + at.g; }
-    if p.share == 2u { number = at.i * p.groups + at.g; }
+    if p.share == 2u { number = (at.i * p.n_j + at.j) / p.run * p.groups + at.g; }
     return dropout_factor(number);
 }
 

@@ -16,9 +16,9 @@
 #import dropout
 struct Params {
     n_i: u32, n_j: u32, groups: u32, log: u32, gated: u32, masked: u32, plus: u32,
-    x0: u32, x1: u32, g0: u32, g1: u32, m0: u32, width: u32, half: u32, y0: u32, y1: u32, r0: u32, r1: u32,
+    x0: u32, x1: u32, g0: u32, g1: u32, m0: u32, m1: u32, part: u32, width: u32, half: u32, y0: u32, y1: u32, r0: u32, r1: u32,
     dx0: u32, dx1: u32, dg0: u32, dg1: u32,
-    share: u32, threshold: u32, kept: f32, key_lo: u32, key_hi: u32,
+    share: u32, run: u32, threshold: u32, kept: f32, key_lo: u32, key_hi: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -30,7 +30,7 @@ fn place(wg: vec3<u32>, lane: u32) -> Place {
 }
 fn kept(at: Place) -> f32 {
     if p.masked == 0u { return 1.0; }
-    return mask_ld(at.i * p.m0 + at.j);
+    return mask_ld(at.i * p.m0 + at.j / p.part * p.m1 + at.j % p.part);
 }
 // Where group `g` of a row of y lies.
 fn y_place(at: Place, g: u32) -> u32 { return at.i * p.y0 + at.j * p.y1 + g; }
@@ -68,7 +68,8 @@ fn forward_dropped(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocati
 
 // The factor of a group in a dropout's mask, which is numbered as `basic/dropout` does: rows (1) or columns (2) may share theirs.
 fn factor(at: Place, g: u32) -> vec4<f32> {
-    let shared_row = select(select(at.i * p.n_j + at.j, at.j, p.share == 1u), at.i, p.share == 2u);
+    let flat = at.i * p.n_j + at.j;
+    let shared_row = select(select(flat, at.j, p.share == 1u), flat / p.run, p.share == 2u);
     return dropout_factor(shared_row * p.groups + g);
 }
 // dx = d mask s,  dgate = d mask x s (1 - s),  s = sigmoid(gate), d = dy through the dropout; the mask has no gradient. dy is zero in the

@@ -15,15 +15,16 @@ struct Params {
     n_b: u32, n_q: u32, n_k: u32, heads: u32, shift: u32, scale: f32,
     qb: u32, ql: u32, qh: u32, kb: u32, kl: u32, kh: u32, vb: u32, vl: u32, vh: u32, gb: u32, gl: u32, gh: u32,
     mb: u32, mk: u32,
+    first: u32, run: u32, biases: u32, bh: u32, bt: u32, bq: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 var<workgroup> packed: array<f32, 64>;
 
 
 // Logits of keys j .. j+3 from their products: bias added, masked ones replaced (QUIRKS 3), keys past the end below all.
-fn logits(s: vec4<f32>, b: u32, h: u32, i: u32, j: u32) -> vec4<f32> {
+fn logits(s: vec4<f32>, b: u32, pairs: u32, j: u32) -> vec4<f32> {
     var x = s;
-    if BIAS { x += bias_ld4((h * p.n_q + i) * groups(p.n_k) + (j >> 2u)); }
+    if BIAS { x += bias_ld4(pairs + (j >> 2u)); }
     if MASK { x = select(vec4<f32>(-1e9), x, keep_ld4(b * groups(p.n_k) + (j >> 2u)) != vec4<f32>(0.0)); }
     return select(vec4<f32>(BEYOND), x, four_of(j) < vec4<u32>(p.n_k));
 }
@@ -47,6 +48,7 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
 #end
     let keys = b * p.kb + h * p.kh;
     let values = b * p.vb + h * p.vh;
+    let pairs = h * p.bh + bias_of(b) * p.bt + i * p.bq;
     var top = BEYOND;
     var sum = 0.0;
     for (var j = 0u; j < p.n_k; j += 4u) {
@@ -61,7 +63,7 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
 #repeat n 8
     if DG > $nu { s += vec4<f32>(dot(x[$n], k_ld4(k0 + $nu)), dot(x[$n], k_ld4(k1 + $nu)), dot(x[$n], k_ld4(k2 + $nu)), dot(x[$n], k_ld4(k3 + $nu))); }
 #end
-        s = logits(s, b, h, i, j);
+        s = logits(s, b, pairs, j);
         let higher = max(top, max(max(s.x, s.y), max(s.z, s.w)));
         let shrink = exp(top - higher);
         let e = exp(s - higher);

@@ -89,6 +89,7 @@ fn backward_q(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_in
 #repeat n 8
     if VG > $nu { g[$n] = go_ld4(go0 + $nu); }
 #end
+    let pairs = h * p.bh + bias_of(b) * p.bt + i * p.bq;
     let lse = aux_ld(aux_row(b, 2u * h) * 4u + i);
     let delta = aux_ld(aux_row(b, 2u * h + 1u) * 4u + i);
     for (var j = 0u; j < p.n_k; j += 4u) {
@@ -103,7 +104,7 @@ fn backward_q(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_in
 #repeat n 8
     if VG > $nu { t += vec4<f32>(dot(g[$n], v_ld4(v0.x + $nu)), dot(g[$n], v_ld4(v0.y + $nu)), dot(g[$n], v_ld4(v0.z + $nu)), dot(g[$n], v_ld4(v0.w + $nu))); }
 #end
-        if BIAS { s += bias_ld4((h * p.n_q + i) * groups(p.n_k) + (j >> 2u)); }
+        if BIAS { s += bias_ld4(pairs + (j >> 2u)); }
         let e = select(vec4<f32>(0.0), exp(s - lse), kept(b, j)) * (t - delta);
 #repeat n 8
     if DG > $nu { d[$n] += e.x * k_ld4(k0.x + $nu) + e.y * k_ld4(k0.y + $nu) + e.z * k_ld4(k0.z + $nu) + e.w * k_ld4(k0.w + $nu); }
@@ -137,6 +138,7 @@ fn backward_kv(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_i
     if VG > $nu { w[$n] = v_ld4(values + $nu); }
 #end
     let on = kept(b, j & ~3u)[j & 3u];
+    let pairs = h * p.bh + bias_of(b) * p.bt;
     for (var i = 0u; i < p.n_q; i += 4u) {
         let at = min(four_of(i), vec4<u32>(last));
         let q0 = b * p.qb + h * p.qh + at * p.ql;
@@ -152,7 +154,7 @@ fn backward_kv(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_i
     if VG > $nu { t += vec4<f32>(dot(w[$n], go_ld4(g0.x + $nu)), dot(w[$n], go_ld4(g0.y + $nu)), dot(w[$n], go_ld4(g0.z + $nu)), dot(w[$n], go_ld4(g0.w + $nu))); }
 #end
         if BIAS {
-            let row = (h * p.n_q + min(four_of(i), vec4<u32>(p.n_q - 1u))) * groups(p.n_k) * 4u + j;
+            let row = (pairs + at * p.bq) * 4u + j;
             s += vec4<f32>(bias_ld(row.x), bias_ld(row.y), bias_ld(row.z), bias_ld(row.w));
         }
         let there = four_of(i) < vec4<u32>(p.n_q);

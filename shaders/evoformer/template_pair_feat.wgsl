@@ -1,13 +1,15 @@
-// Features of a pair (i, j) in a template: an invocation owns four of the 88, all of which are multiplied by the backbone masks of both.
+// Features of a pair (i, j) in a template, whose residues follow those of the templates before it: an invocation owns four of the 88, all of which are multiplied by the backbone masks of both.
 #storage aatype i32
 #storage beta
 #storage beta_mask
 #storage atoms
 #storage masks
 #storage y
-struct Params { n: u32, unit_vector: u32 }
+struct Params { n: u32, templates: u32, unit_vector: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 
+// Rows of what residues have one of take whole groups.
+fn place(i: u32) -> u32 { return i / p.n * ((p.n + 3u) & ~3u) + i % p.n; }
 // N, CA and C are the first three of AlphaFold's 37 atoms; rows of 37 masks take 40 places.
 fn backbone(i: u32) -> f32 { return masks_ld(i * 40u) * masks_ld(i * 40u + 1u) * masks_ld(i * 40u + 2u); }
 fn unit(v: vec3<f32>) -> vec3<f32> { return v * inverseSqrt(dot(v, v) + 1e-20); }
@@ -33,9 +35,9 @@ fn feature(c: u32, i: u32, j: u32, square: f32, mask: f32) -> f32 {
         let upper = select(edge(c + 1u), 1e8, c == 38u);
         return f32(edge(c) < square && square < upper);
     }
-    if c == 39u { return beta_mask_ld(i) * beta_mask_ld(j); }
-    if c < 62u { return f32(u32(aatype_ld(j)) == c - 40u); }
-    if c < 84u { return f32(u32(aatype_ld(i)) == c - 62u); }
+    if c == 39u { return beta_mask_ld(place(i)) * beta_mask_ld(place(j)); }
+    if c < 62u { return f32(u32(aatype_ld(place(j))) == c - 40u); }
+    if c < 84u { return f32(u32(aatype_ld(place(i))) == c - 62u); }
     if c == 87u { return mask; }
     if p.unit_vector == 0u { return 0.0; }
     return direction(i, j)[c - 84u] * mask;
@@ -45,10 +47,11 @@ fn feature(c: u32, i: u32, j: u32, square: f32, mask: f32) -> f32 {
 fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = grid(wg);
     let flat = at.x * 64u + lane;
-    let i = at.y;
-    let j = flat / 22u;
+    let column = flat / 22u;
     let c = flat % 22u * 4u;
-    if j >= p.n { return; }
+    if column >= p.n { return; }
+    let i = at.z * p.n + at.y;
+    let j = at.z * p.n + column;
     let mask = backbone(i) * backbone(j);
     let way = beta_ld4(i).xyz - beta_ld4(j).xyz;
     let square = dot(way, way);
@@ -57,5 +60,5 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
         v = mask * vec4<f32>(feature(c, i, j, square, mask), feature(c + 1u, i, j, square, mask),
             feature(c + 2u, i, j, square, mask), feature(c + 3u, i, j, square, mask));
     }
-    y_st4((i * p.n + j) * 22u + flat % 22u, v);
+    y_st4((at.y * p.templates * p.n + j) * 22u + flat % 22u, v);
 }

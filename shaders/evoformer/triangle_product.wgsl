@@ -12,9 +12,9 @@
 #storage b_mask
 #storage y
 struct Params {
-    n: u32, k: u32, groups: u32, y0: u32, y1: u32,
-    ai: u32, ak: u32, agi: u32, agk: u32, ami: u32, amk: u32,
-    bj: u32, bk: u32, bgj: u32, bgk: u32, bmj: u32, bmk: u32,
+    n: u32, k: u32, groups: u32, y0: u32, yt: u32, y1: u32,
+    at: u32, ai: u32, ak: u32, agt: u32, agi: u32, agk: u32, amt: u32, ami: u32, amk: u32,
+    bt: u32, bj: u32, bk: u32, bgt: u32, bgj: u32, bgk: u32, bmt: u32, bmj: u32, bmk: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 override A_GATED: bool = false;
@@ -25,23 +25,26 @@ override CHAIN: bool = false;
 var<workgroup> a_tile: array<vec4<f32>, 512>;
 var<workgroup> b_tile: array<vec4<f32>, 256>;
 
-fn a_at(i: u32, k: u32, g: u32) -> vec4<f32> {
-    let v = a_ld4(i * p.ai + k * p.ak + g);
-    if A_GATED { return under_gate(v, a_mask_ld(i * p.ami + k * p.amk), a_gate_ld4(i * p.agi + k * p.agk + g)); }
+fn a_at(t: u32, i: u32, k: u32, g: u32) -> vec4<f32> {
+    let v = a_ld4(t * p.at + i * p.ai + k * p.ak + g);
+    if A_GATED { return under_gate(v, a_mask_ld(t * p.amt + i * p.ami + k * p.amk), a_gate_ld4(t * p.agt + i * p.agi + k * p.agk + g)); }
     return v;
 }
-fn b_at(j: u32, k: u32, g: u32) -> vec4<f32> {
-    let v = b_ld4(j * p.bj + k * p.bk + g);
-    if B_GATED { return under_gate(v, b_mask_ld(j * p.bmj + k * p.bmk), b_gate_ld4(j * p.bgj + k * p.bgk + g)); }
+fn b_at(t: u32, j: u32, k: u32, g: u32) -> vec4<f32> {
+    let v = b_ld4(t * p.bt + j * p.bj + k * p.bk + g);
+    if B_GATED { return under_gate(v, b_mask_ld(t * p.bmt + j * p.bmj + k * p.bmk), b_gate_ld4(t * p.bgt + j * p.bgj + k * p.bgk + g)); }
     return v;
 }
 
-// y[i, j] = sum_k a[i, k] b[j, k] for each channel.
+// y[i, t, j] = sum_k a[i, t, k] b[j, t, k] for each channel and each of the squares side by side.
 @compute @workgroup_size(256)
 fn product(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let at = grid(wg);
     let c = lane & 1u;
-    let g = min(at.z * 2u + c, p.groups - 1u);
+    let pairs = (p.groups + 1u) >> 1u;
+    let t = at.z / pairs;
+    let own = at.z % pairs * 2u + c;
+    let g = min(own, p.groups - 1u);
     let x = (lane >> 1u) & 7u;
     let row = lane >> 4u;
     // What an invocation loads: one k of three rows.
@@ -58,15 +61,15 @@ fn product(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
 #repeat i 4
 #repeat j 4
     var s$i_$j = vec4<f32>(0.0);
-    if CHAIN { s$i_$j = y_ld4(min(i$i, p.n - 1u) * p.y0 + min(j$j, p.n - 1u) * p.y1 + g); }
+    if CHAIN { s$i_$j = y_ld4(min(i$i, p.n - 1u) * p.y0 + min(j$j, p.n - 1u) * p.y1 + t * p.yt + g); }
 #end
 #end
     for (var k = 0u; k < p.k; k += 4u) {
         let inside = k + q < p.k;
         let l = min(k + q, p.k - 1u);
-        a_tile[(q * 64u + r) * 2u + c] = select(vec4<f32>(0.0), a_at(a_low, l, g), inside);
-        a_tile[(q * 64u + r + 32u) * 2u + c] = select(vec4<f32>(0.0), a_at(a_high, l, g), inside);
-        b_tile[(q * 32u + r) * 2u + c] = b_at(b_row, l, g);
+        a_tile[(q * 64u + r) * 2u + c] = select(vec4<f32>(0.0), a_at(t, a_low, l, g), inside);
+        a_tile[(q * 64u + r + 32u) * 2u + c] = select(vec4<f32>(0.0), a_at(t, a_high, l, g), inside);
+        b_tile[(q * 32u + r) * 2u + c] = b_at(t, b_row, l, g);
         workgroupBarrier();
 #repeat d 4
         {
@@ -83,10 +86,10 @@ fn product(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index
 #end
         workgroupBarrier();
     }
-    if at.z * 2u + c >= p.groups { return; }
+    if own >= p.groups { return; }
 #repeat i 4
 #repeat j 4
-    if i$i < p.n && j$j < p.n { y_st4(i$i * p.y0 + j$j * p.y1 + g, s$i_$j); }
+    if i$i < p.n && j$j < p.n { y_st4(i$i * p.y0 + j$j * p.y1 + t * p.yt + g, s$i_$j); }
 #end
 #end
 }

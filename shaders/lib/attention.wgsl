@@ -9,5 +9,5 @@ const BEYOND = -1e30;
 fn add(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 fn groups(n: u32) -> u32 { return (n + 3u) >> 2u; }
 fn four_of(i: u32) -> vec4<u32> { return vec4<u32>(i, i + 1u, i + 2u, i + 3u); }
-// Tiles of 32 positions.
-fn tiles(n: u32) -> u32 { return (n + 31u) >> 5u; }
+// Runs of rows have the biases in turn.
+fn bias_of(b: u32) -> u32 { return (p.first + b) / p.run % p.biases; }

@@ -8,7 +8,7 @@ struct Params {
     // Not zero: rows of A, stored [k, m], lie at two distances, so many of them at the second one; see `k_row`.
     fold: u32,
     eps: f32,
-    threshold: u32, kept: f32, key_lo: u32, key_hi: u32, share: u32, n_j: u32, wide: u32, f0: u32, f1: u32, f2: u32, first: u32, g0: u32,
+    threshold: u32, kept: f32, key_lo: u32, key_hi: u32, share: u32, run: u32, wide: u32, f0: u32, f1: u32, f2: u32, first: u32, g0: u32,
     // Columns that are written a second time: see `turn`.
     heads: u32,
 }

@@ -34,12 +34,12 @@ fn case(name: &'static str, op: impl Op + 'static, shapes: &[&[usize]]) -> Case 
 
 /// A masked attention of `b` rows, `q` queries, `k` keys and `h` heads of `d` channels.
 fn attention(name: &'static str, bias: bool, gate: bool, [b, q, k, h, d]: [usize; 5]) -> Case {
-    let (queries, keys, pairs) = ([b, q, h, d], [b, k, h, d], [q, k, h]);
+    let (queries, keys, pairs) = ([b, q, h, d], [b, k, h, d], [1, q, k, h]);
     let mut shapes: Vec<&[usize]> = vec![&queries, &keys, &keys, &keys[..2]];
-    let turned = [h, q, k];
+    let turned = [h, 1, q, k];
     shapes.extend([&pairs[..], &turned].into_iter().filter(|_| bias));
     shapes.extend(gate.then_some(&queries[..]));
-    case(name, Attention { mask: true, bias, turned: bias, gate }, &shapes)
+    case(name, Attention { mask: true, bias, turned: bias, gate, ..Attention::default() }, &shapes)
 }
 
 /// All cases: 256 residues, 128 clustered and 1,024 extra sequences, `c_m` 256, `c_z` 128, `c_e` 64.
@@ -62,7 +62,7 @@ pub fn all() -> Vec<Case> {
         case("linear small", linear(true, Act::None), &[&[64, 32], &[32, 32], &[32]]),
         case("triangle outgoing", out, &[&[256, 256, 128], &[256, 256, 128]]),
         case("triangle incoming", into, &[&[256, 256, 128], &[256, 256, 128]]),
-        case("triangle gated", TriangleProduct { gated: true, ..out }, &[&[256, 256, 256], &[256, 256, 256], &[256, 256]]),
+        case("triangle gated", TriangleProduct { gated: true, ..out }, &[&[256, 256, 256], &[256, 256, 256], &[256, 1, 256]]),
         case("triangle small", out, &[&[32, 32, 64], &[32, 32, 64]]),
         case("outer product mean", OuterProductMean::default(), &[&[128, 256, 32], &[128, 32, 256], &[256, 256, 1], &[1024, 128], &[128]]),
         case("outer product mean small", OuterProductMean::default(), &[&[16, 32, 8], &[16, 8, 32], &[32, 32, 1], &[64, 16], &[16]]),

@@ -110,6 +110,15 @@ impl View {
         view
     }
 
+    /// Part `i` of an outer axis, without that axis.
+    pub fn nth(&self, axis: usize, i: usize) -> Self {
+        assert!(axis + 1 < self.shape.len(), "part {i} of axis {axis} of {:?}", self.shape);
+        let mut view = self.slice(axis, i..i + 1);
+        view.shape.remove(axis);
+        view.strides.remove(axis);
+        view
+    }
+
     /// The first `width` elements of the innermost axis, which takes as many groups: those beyond are zero, as padding is.
     pub fn narrow(&self, width: usize) -> Self {
         assert_eq!(padded(width), padded(self.width()), "{:?} has other groups than {width} columns", self.shape);
@@ -126,6 +135,22 @@ impl View {
         for (to, &from) in order.iter().enumerate() {
             (view.shape[to], view.strides[to]) = (self.shape[from], self.strides[from]);
         }
+        view
+    }
+
+    /// Neighbouring outer axes under other extents, of a view in which they lie at one distance.
+    pub fn regroup(&self, axes: std::ops::Range<usize>, extents: &[usize]) -> Self {
+        let (mut count, mut unit) = (1, self.strides[axes.end - 1]);
+        for axis in axes.clone().rev().filter(|&axis| self.shape[axis] != 1) {
+            unit = if count == 1 { self.strides[axis] } else { unit };
+            assert_eq!(self.strides[axis], unit * count, "axes {axes:?} of {self:?} as {extents:?}");
+            count *= self.shape[axis];
+        }
+        let fits = count == extents.iter().product::<usize>() && axes.end < self.shape.len();
+        assert!(fits, "axes {axes:?} of {:?} as {extents:?}", self.shape);
+        let mut view = self.clone();
+        view.shape.splice(axes.clone(), extents.iter().copied());
+        view.strides.splice(axes, (0..extents.len()).map(|i| unit * extents[i + 1..].iter().product::<usize>()));
         view
     }
 

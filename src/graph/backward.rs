@@ -6,6 +6,7 @@
 //! the one it comes from. Must not know any operation.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::gpu::{Root, View};
 use crate::graph::{Graph, Info, Inner, Node, Origin, Step, Tensor};
@@ -326,33 +327,83 @@ fn partition(owner: &View, parts: &[View]) -> bool {
     }
     let boxes: Option<Vec<_>> = parts.iter().map(|p| box_of(owner, p)).collect();
     boxes.is_some_and(|boxes| {
-        let apart =
-            |a: &[std::ops::Range<usize>], b: &[std::ops::Range<usize>]| a.iter().zip(b).any(|(x, y)| x.end <= y.start || y.end <= x.start);
+        let apart = |a: &[Range<usize>], b: &[Range<usize>]| a.iter().zip(b).any(|(x, y)| x.end <= y.start || y.end <= x.start);
         (0..boxes.len()).all(|i| (0..i).all(|j| apart(&boxes[i], &boxes[j])))
     })
 }
 
-/// The view as a range along each axis of its owner, if it is one. Heads, `[h, d]`, are a range of the owner's innermost axis.
-fn box_of(owner: &View, part: &View) -> Option<Vec<std::ops::Range<usize>>> {
-    let mut part = part.clone();
-    while let [.., outer, inner] = part.shape[..]
-        && outer * inner <= owner.width()
-        && part.strides[part.shape.len() - 2] == inner
-    {
-        let last = part.shape.len() - 1;
-        part.shape.splice(last - 1.., [outer * inner]);
-        part.strides.remove(last - 1);
+/// The view as a range along each axis of its owner, if it is one, whatever the order of its axes, and where it has several for one of the
+/// owner's (heads, `[h, d]`, are a range of the innermost one) or one for several.
+fn box_of(owner: &View, part: &View) -> Option<Vec<Range<usize>>> {
+    let mut axes: Vec<(usize, usize)> = part.strides.iter().copied().zip(part.shape.iter().copied()).filter(|(_, n)| *n > 1).collect();
+    axes.sort_unstable();
+    let mut joined: Vec<(usize, usize)> = Vec::new();
+    for (stride, n) in axes {
+        match joined.last_mut() {
+            Some((unit, count)) if *unit * *count == stride => *count *= n,
+            _ => joined.push((stride, n)),
+        }
     }
+    let mut starts = vec![0; owner.shape.len()];
     let mut rest = part.offset - owner.offset;
-    let mut ranges = Vec::new();
-    let mut volume = 1;
-    for axis in 0..owner.shape.len() {
-        let (stride, start) = (owner.strides[axis], rest / owner.strides[axis]);
-        rest %= stride;
-        let same = (0..part.shape.len()).find(|&a| part.strides[a] == stride && part.shape[a] > 1);
-        let extent = same.map_or(1, |a| part.shape[a]);
-        volume *= extent;
-        ranges.push(start..start + extent);
+    for (start, stride) in starts.iter_mut().zip(&owner.strides) {
+        (*start, rest) = (rest / stride, rest % stride);
     }
-    (volume == part.len()).then_some(ranges)
+    let mut left = joined.into_iter().peekable();
+    let mut ranges = vec![0..1; owner.shape.len()];
+    // What goes on beyond an axis has all of it, and goes on with the next one, at this stride.
+    let mut beyond: Option<(usize, usize)> = None;
+    for axis in (0..owner.shape.len()).rev().filter(|&axis| owner.shape[axis] > 1) {
+        let (stride, extent, start) = (owner.strides[axis], owner.shape[axis], starts[axis]);
+        let own = match beyond.take() {
+            Some((unit, n)) if unit == stride => n,
+            Some(_) => return None,
+            None => left.next_if(|(unit, _)| *unit == stride).map_or(1, |(_, n)| n),
+        };
+        if own > extent {
+            if start > 0 || !own.is_multiple_of(extent) {
+                return None;
+            }
+            beyond = Some((stride * extent, own / extent));
+        }
+        ranges[axis] = start..start + own.min(extent);
+    }
+    let inside = ranges.iter().zip(&owner.shape).all(|(range, extent)| range.end <= *extent);
+    (inside && beyond.is_none() && left.next().is_none()).then_some(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{box_of, partition};
+    use crate::gpu::{Root, View};
+    use crate::tensor::DType;
+
+    fn whole(shape: &[usize]) -> View {
+        View::whole(Root(0), shape, DType::F32)
+    }
+
+    #[test]
+    fn parts_are_ranges_in_every_order_of_axes() {
+        let owner = whole(&[5, 6, 24]);
+        assert_eq!(box_of(&owner, &owner.slice(0, 1..3).slice(2, 8..16)), Some(vec![1..3, 0..6, 8..16]));
+        assert_eq!(box_of(&owner, &owner.permute(&[1, 0, 2]).slice(2, 8..24).split_last(2, 8)), Some(vec![0..5, 0..6, 8..24]));
+        // Axes in two parts, and several as one.
+        assert_eq!(box_of(&owner, &owner.slice(2, 0..8).regroup(1..2, &[3, 2]).regroup(0..2, &[15])), Some(vec![0..5, 0..6, 0..8]));
+        assert_eq!(box_of(&owner, &owner.slice(1, 2..4).regroup(1..2, &[2, 1])), Some(vec![0..5, 2..4, 0..24]));
+        let one = whole(&[5, 1, 6, 24]);
+        assert_eq!(box_of(&one, &one.slice(3, 4..8).regroup(0..2, &[5])), Some(vec![0..5, 0..1, 0..6, 4..8]));
+        // Heads that leave padding between them, and every second row, are no ranges.
+        assert_eq!(box_of(&owner, &owner.split_last(3, 6)), None);
+        let second = View { shape: vec![5, 3, 24], strides: vec![owner.strides[0], 2 * owner.strides[1], 1], ..owner.clone() };
+        assert_eq!(box_of(&owner, &second), None);
+    }
+
+    #[test]
+    fn what_covers_its_owner_once_is_a_partition() {
+        let owner = whole(&[4, 6, 24]);
+        let flat = |from: usize, to: usize| owner.slice(2, from..to).regroup(0..2, &[24]);
+        assert!(partition(&owner, &[flat(0, 8), owner.slice(2, 8..24).permute(&[1, 0, 2])]));
+        assert!(!partition(&owner, &[flat(0, 12), flat(8, 20)]), "columns 8 to 12 twice");
+        assert!(!partition(&owner, &[flat(0, 8), flat(8, 20)]), "four columns nowhere");
+    }
 }

@@ -121,7 +121,7 @@ pub(crate) struct Inner {
     pub open: Vec<usize>,
     pub segments: usize,
     /// What was recorded once for all, by name and tensor.
-    pub once: BTreeMap<(&'static str, usize), usize>,
+    pub once: BTreeMap<(String, usize), usize>,
     pub saving: Saving,
     /// Whether neighbours have been joined.
     pub fused: bool,
@@ -401,8 +401,8 @@ impl Graph {
     }
 
     /// What `body` makes of `tensor`, recorded once for all that ask for it under this name: outside of segments, and so kept.
-    pub fn once<'g>(&'g self, name: &'static str, tensor: Tensor<'g>, body: impl FnOnce() -> Tensor<'g>) -> Tensor<'g> {
-        if let Some(&id) = self.inner.borrow().once.get(&(name, tensor.id)) {
+    pub fn once<'g>(&'g self, name: &str, tensor: Tensor<'g>, body: impl FnOnce() -> Tensor<'g>) -> Tensor<'g> {
+        if let Some(&id) = self.inner.borrow().once.get(&(name.to_owned(), tensor.id)) {
             return Tensor { graph: self, id };
         }
         let outer = {
@@ -415,7 +415,7 @@ impl Graph {
         let made = body();
         let mut inner = self.inner.borrow_mut();
         inner.open = outer;
-        inner.once.insert((name, tensor.id), made.id);
+        inner.once.insert((name.to_owned(), tensor.id), made.id);
         made
     }
 

@@ -37,11 +37,16 @@ impl Graph {
     /// bound (see [`Graph::bound`]) and the body's tensors together take more, it is recorded once for every part of the rows, and each
     /// part writes its own rows of the result: no bit depends on it.
     pub fn rows<'g>(&'g self, x: &[Tensor<'g>], body: impl Fn(&[Tensor<'g>]) -> Tensor<'g>) -> Tensor<'g> {
-        let Some(room) = self.inner.borrow().room else { return body(x) };
+        self.rows_from(x, |x, _| body(x))
+    }
+
+    /// The same for a body that is also told how many rows are before those that it is given.
+    pub fn rows_from<'g>(&'g self, x: &[Tensor<'g>], body: impl Fn(&[Tensor<'g>], usize) -> Tensor<'g>) -> Tensor<'g> {
+        let Some(room) = self.inner.borrow().room else { return body(x, 0) };
         let n = x[0].shape()[0];
         assert!(x.iter().all(|t| t.shape()[0] == n), "rows of {x:?}: the first axis of all inputs is the same");
         let mark = self.inner.borrow().mark();
-        let whole = body(x);
+        let whole = body(x, 0);
         assert_eq!(whole.shape()[0], n, "a body of {n} rows gives {whole:?}");
         let inside = self.inner.borrow().bytes_since(&mark, &whole.view());
         if inside <= room || n == 1 {
@@ -60,7 +65,7 @@ impl Graph {
             let range = from..(from + step).min(n);
             let part: Vec<Tensor<'g>> = x.iter().map(|t| t.slice(0, range.clone())).collect();
             let mark = self.inner.borrow().mark();
-            let made = body(&part);
+            let made = body(&part, from);
             let to = result.view().slice(0, range);
             self.inner.borrow_mut().move_to(made.id, to, &mark);
         }
@@ -94,6 +99,11 @@ impl Graph {
     pub fn holds(&self, elements: usize) -> bool {
         let inner = self.inner.borrow();
         inner.room.is_none_or(|room| (elements * inner.storage.size()) as u64 <= room)
+    }
+
+    /// How many of `n` tensors of so many elements may be held together, one at least.
+    pub fn at_once(&self, n: usize, elements: usize) -> usize {
+        (2..=n).rev().find(|some| self.holds(some * elements)).unwrap_or(1)
     }
 
     /// `make(x)`, which bodies of rows read: see [`Again`].

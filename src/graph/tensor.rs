@@ -61,6 +61,11 @@ impl<'g> Tensor<'g> {
         self.derive(|v| v.permute(order))
     }
 
+    /// Neighbouring outer axes under other extents, without a copy, where they lie at one distance.
+    pub fn regroup(&self, axes: std::ops::Range<usize>, extents: &[usize]) -> Tensor<'g> {
+        self.derive(|v| v.regroup(axes, extents))
+    }
+
     /// The same elements under another shape, without a copy when they are contiguous.
     pub fn reshape(&self, shape: &[usize]) -> Tensor<'g> {
         self.contiguous().derive(|v| v.reshape(shape))

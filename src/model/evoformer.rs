@@ -53,13 +53,35 @@ pub fn msa_column_global_attention<'g>(scope: &Scope<'g>, m: Tensor<'g>, mask: T
     global_attention::global_attention(&scope.child("attention"), m, None, mask, config).permute(&[1, 0, 2]) // lines 2-8
 }
 
-/// Algorithms 13 and 14 TriangleAttentionStartingNode and EndingNode: `z [n_res, n_res, c_z]` and its mask. The ending node is the
-/// starting node of the transposed pair representation (QUIRKS 10).
+/// How many pair representations lie side by side in `z [n_res, t n_res, c]`: several of templates, one of the chain.
+fn squares(z: Tensor<'_>) -> [usize; 2] {
+    let [n_res, columns, _] = z.shape()[..] else { panic!("pairs {z:?}, not [n_res, t n_res, c]") };
+    [columns / n_res, n_res]
+}
+
+/// A pair mask `[n_res, n_res]` for t squares side by side, `[n_res, t, n_res]`, made once for all blocks.
+fn side_by_side(mask: Tensor<'_>, t: usize) -> Tensor<'_> {
+    let n_res = mask.shape()[0];
+    match t {
+        1 => mask.regroup(0..1, &[n_res, 1]),
+        _ => mask.graph().once(&format!("{t} side by side"), mask, || mask.repeat(t).permute(&[1, 0, 2]).contiguous()),
+    }
+}
+
+/// Algorithms 13 and 14 TriangleAttentionStartingNode and EndingNode: `z [n_res, n_res, c_z]`, or several side by side that know nothing of
+/// each other, and the mask of one. The ending node is the starting node of the transposed pair representation (QUIRKS 10).
 pub fn triangle_attention<'g>(scope: &Scope<'g>, z: Tensor<'g>, mask: Tensor<'g>, starting: bool, config: Config) -> Tensor<'g> {
-    let turn = |t: Tensor<'g>| if starting { t } else { t.permute(&[1, 0, 2]) };
-    let mask = if starting { mask } else { turned(mask) };
-    let z = layer_norm(&scope.child("query_norm"), z); // line 1  [n_res, n_res, c_z]
-    turn(attention(scope, turn(z), None, Some(mask), Bias::Own, config)) // lines 2-7
+    let [t, n_res] = squares(z);
+    let norm = |z: Tensor<'g>| layer_norm(&scope.child("query_norm"), z); // line 1
+    if starting {
+        let z = norm(z.regroup(1..2, &[t, n_res])); // [n_res, t, n_res, c_z]
+        return attention(scope, z, None, Some(side_by_side(mask, t)), Bias::Own, config); // lines 2-7  [n_res, t n_res, c_z]
+    }
+    let mask = turned(mask); // [n_res, n_res]
+    let above = || mask.repeat(t).contiguous().regroup(0..2, &[t * n_res]); // [t n_res, n_res]
+    let mask = if t == 1 { mask } else { mask.graph().once(&format!("{t} one above another"), mask, above) };
+    let z = norm(z).permute(&[1, 0, 2]); // [t n_res, n_res, c_z]
+    attention(scope, z, None, Some(mask), Bias::Own, config).permute(&[1, 0, 2]) // lines 2-7  [n_res, t n_res, c_z]
 }
 
 /// What the two namings of triangle multiplication's parameters differ in: one linear map for each projection and gate of each side, or
@@ -72,8 +94,8 @@ pub enum Edges {
     Fused,
 }
 
-/// Algorithms 11 and 12 TriangleMultiplicationOutgoing and Incoming: `z [n_res, n_res, c_z]`, its mask, and `c` channels between.
-/// AlphaFold's code masks the projections, and for incoming edges swaps left and right relative to the paper (QUIRKS 11).
+/// Algorithms 11 and 12 TriangleMultiplicationOutgoing and Incoming: `z [n_res, n_res, c_z]`, or several side by side, the mask of one, and `c`
+/// channels between. AlphaFold's code masks the projections, and for incoming edges swaps left and right relative to the paper (QUIRKS 11).
 pub fn triangle_multiplication<'g>(
     scope: &Scope<'g>,
     z: Tensor<'g>,
@@ -94,11 +116,12 @@ pub fn triangle_multiplication<'g>(
     let mut each: Vec<Map> = projections.iter().map(|name| Map::linear(name, width, Init::Linear, 0.0)).collect();
     each.extend(gates.iter().map(|name| Map::gate(name, width)).chain([Map::gate("gating_linear", c_z)]));
     let maps = Maps::new(scope, z, |z| layer_norm(&scope.child(norm_in), z), &each); // line 1
-    let x = maps.triangle_product(mask, projections.len(), c, outgoing); // lines 2 and 4  [n_res, n_res, c]
+    let mask = side_by_side(mask, squares(z)[0]);
+    let x = maps.triangle_product(mask, projections.len(), c, outgoing); // lines 2 and 4  [n_res, t n_res, c]
     scope.graph.rows(&[x, maps.rows()], |x| {
-        let g = maps.of(x[1], each.len() - 1..each.len())[0]; // [n_res, n_res, c_z]
+        let g = maps.of(x[1], each.len() - 1..each.len())[0]; // [n_res, t n_res, c_z]
         let x = layer_norm(&scope.child(norm_out), x[0]);
-        let x = linear(&scope.child("output_projection"), x, c_z, Init::Constant(0.0), Act::None); // [n_res, n_res, c_z]
+        let x = linear(&scope.child("output_projection"), x, c_z, Init::Constant(0.0), Act::None); // [n_res, t n_res, c_z]
         scope.graph.apply(Gated::with_gate(false), &[x, g]) // line 3
     })
 }
@@ -119,11 +142,12 @@ pub fn pair_stack<'g>(scope: &Scope<'g>, z: Tensor<'g>, mask: Tensor<'g>, config
     let z = update("triangle_multiplication_outgoing", z, Rows, &|s| triangle_multiplication(s, z, mask, true, edges)); // line 6
     let z = update("triangle_multiplication_incoming", z, Rows, &|s| triangle_multiplication(s, z, mask, false, edges)); // line 7
     let z = update("triangle_attention_starting_node", z, Rows, &|s| triangle_attention(s, z, mask, true, heads)); // line 8
-    let z = update("triangle_attention_ending_node", z, Columns, &|s| triangle_attention(s, z, mask, false, heads)); // line 9
+    let z = update("triangle_attention_ending_node", z, Columns(z.shape()[0]), &|s| triangle_attention(s, z, mask, false, heads)); // line 9
     scope.graph.module("pair_transition", || z + transition(&scope.child("pair_transition"), z, config.pair_factor)) // line 10
 }
 
-/// One block of the template pair stack (Algorithm 16 lines 2-6), whose order is its own (QUIRKS 12): `t [n_res, n_res, c_t]`.
+/// One block of the template pair stack (Algorithm 16 lines 2-6), whose order is its own (QUIRKS 12): `t [n_res, n_templ n_res, c_t]`,
+/// templates side by side, and the mask `[n_res, n_res]` of each.
 pub fn template_pair_block<'g>(
     scope: &Scope<'g>,
     t: Tensor<'g>,
@@ -138,13 +162,13 @@ pub fn template_pair_block<'g>(
         scope.graph.module(name, || add_dropout(&scope, t, module(&scope), (config.pair_dropout, share), seed))
     };
     let t = update("triangle_attention_starting_node", t, Rows, &|s| triangle_attention(s, t, mask, true, heads)); // line 2
-    let t = update("triangle_attention_ending_node", t, Columns, &|s| triangle_attention(s, t, mask, false, heads)); // line 3
+    let t = update("triangle_attention_ending_node", t, Columns(t.shape()[0]), &|s| triangle_attention(s, t, mask, false, heads)); // line 3
     let t = update("triangle_multiplication_outgoing", t, Rows, &|s| triangle_multiplication(s, t, mask, true, edges)); // line 4
     let t = update("triangle_multiplication_incoming", t, Rows, &|s| triangle_multiplication(s, t, mask, false, edges)); // line 5
     scope.graph.module("pair_transition", || t + transition(&scope.child("pair_transition"), t, config.pair_factor)) // line 6
 }
 
-/// Algorithm 16 TemplatePairStack: `t [n_res, n_res, c_t]`, without the final layer norm.
+/// Algorithm 16 TemplatePairStack: `t [n_res, n_templ n_res, c_t]`, without the final layer norm.
 pub fn template_pair_stack<'g>(
     scope: &Scope<'g>,
     t: Tensor<'g>,

@@ -1,5 +1,7 @@
 //! What the network reads of an example, as handles on a graph's inputs. Names and shapes are AlphaFold's.
 
+use std::ops::Range;
+
 use crate::graph::{Graph, Tensor};
 use crate::model::structure::Residues;
 use crate::tensor::DType;
@@ -123,9 +125,9 @@ impl<'g> Templates<'g> {
         }
     }
 
-    /// The features of template `i` alone that make its pairs, without the leading axis.
-    pub fn pair_inputs(&self, i: usize) -> [Tensor<'g>; 5] {
+    /// The features of some templates that make their pairs.
+    pub fn pair_inputs(&self, some: Range<usize>) -> [Tensor<'g>; 5] {
         let all = [self.aatype, self.pseudo_beta, self.pseudo_beta_mask, self.all_atom_positions, self.all_atom_masks];
-        all.map(|x| x.slice(0, i..i + 1).reshape(&x.shape()[1..]))
+        all.map(|x| x.slice(0, some.clone()))
     }
 }

@@ -12,8 +12,8 @@ use crate::ops::basic::concat::Concat;
 use crate::ops::basic::linear::Act;
 use crate::ops::evoformer::template_pair_feat::TemplatePairFeat;
 
-/// Algorithm 2 lines 9 and 11 for one template: its five inputs (see [`TemplatePairFeat`]) to `[n_res, n_res, c_t]`. `mask [n_res, n_res]` is that
-/// of the query's residues, not of the template's.
+/// Algorithm 2 lines 9 and 11 for some templates: their five inputs (see [`TemplatePairFeat`]) to `[n_res, n_templ n_res, c_t]`, their pairs side
+/// by side. `mask [n_res, n_res]` is that of the query's residues, not of the templates'.
 pub fn single_template_embedding<'g>(
     scope: &Scope<'g>,
     inputs: [Tensor<'g>; 5],
@@ -22,8 +22,8 @@ pub fn single_template_embedding<'g>(
     seed: Option<Tensor<'g>>,
 ) -> Tensor<'g> {
     let t = scope.graph.recompute(|| {
-        let t = scope.graph.apply(TemplatePairFeat { unit_vector: c.unit_vector }, &inputs); // [n_res, n_res, 88]
-        linear(&scope.child("embedding2d"), t, c.c_t, Init::Relu, Act::None) // line 9  [n_res, n_res, c_t]
+        let t = scope.graph.apply(TemplatePairFeat { unit_vector: c.unit_vector }, &inputs); // [n_res, n_templ n_res, 88]
+        linear(&scope.child("embedding2d"), t, c.c_t, Init::Relu, Act::None) // line 9  [n_res, n_templ n_res, c_t]
     });
     let t = template_pair_stack(&scope.child("template_pair_stack"), t, mask, &c.stack, seed); // line 11
     layer_norm(&scope.child("output_layer_norm"), t) // Algorithm 16 line 8
@@ -42,17 +42,19 @@ pub fn template_embedding<'g>(
     let [n, _, c_z] = z.shape()[..] else { panic!("template_embedding of {z:?}, not [n_res, n_res, c_z]") };
     let n_templ = templates.mask.shape()[0];
     let single = scope.child("single_template_embedding");
-    let one = |i: usize| {
-        // Templates share weights but no dropout.
-        let t = single_template_embedding(&single.instance(i), templates.pair_inputs(i), mask, c, seed);
-        t.reshape(&[n * n, 1, c.c_t])
+    let some = |from: usize, n_some: usize| {
+        let inputs = templates.pair_inputs(from..from + n_some);
+        let t = single_template_embedding(&single, inputs, mask, c, seed); // [n_res, n_some n_res, c_t]
+        t.regroup(1..2, &[n_some, n]).permute(&[0, 2, 1, 3]).reshape(&[n * n, n_some, c.c_t])
     };
-    let all: Vec<Tensor<'g>> = (0..n_templ).map(one).collect();
+    // Templates share weights but no dropout: its masks are drawn over all of them together.
+    let step = if seed.is_some() { n_templ } else { graph.at_once(n_templ, n * n * c.c_t) };
+    let all: Vec<Tensor<'g>> = (0..n_templ).step_by(step).map(|from| some(from, step.min(n_templ - from))).collect();
     let heads = Heads { heads: c.heads, d_k: c.attention / c.heads, d_v: c.attention / c.heads, gated: false, out: c_z };
     let key_mask = templates.mask.repeat(n * n); // [n_res n_res, n_templ]
     let query = z.reshape(&[n * n, 1, c_z]);
     let update = graph.rows(&[&[query, key_mask], all.as_slice()].concat(), |x| {
-        let t = if n_templ == 1 { x[2] } else { graph.apply(Concat { axis: 1 }, &x[2..]) }; // [n_res n_res, n_templ, c_t]
+        let t = if all.len() == 1 { x[2] } else { graph.apply(Concat { axis: 1 }, &x[2..]) }; // [n_res n_res, n_templ, c_t]
         attention(scope, x[0], Some(t), Some(x[1]), Bias::None, heads) // Algorithm 17
     });
     // Without any template the average over none must not count.

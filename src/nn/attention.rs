@@ -36,13 +36,14 @@ pub enum Bias<'g> {
     None,
     /// `[q, k, heads]`, and the same as `[heads, q, k]`.
     Given([Tensor<'g>; 2]),
-    /// `feat_2d_weights [c, heads]` of the module, without a constant, of the queries' own source `[q, k, c]`.
+    /// `feat_2d_weights [c, heads]` of the module, without a constant, of the queries' own source: one square `[q, k, c]`, or t of them, one
+    /// above another `[t q, k, c]` or side by side `[q, t, k, c]`. Rows and keys are those of a square.
     Own,
 }
 
 /// Algorithm 7's and 8's attention proper, with the parameters of `attention` under the module's `scope`: `q_data [b, q, c]`, `m_data
-/// [b, k, c]` (`None` for the same as the queries), a key mask `[b, k]`, a bias, to `[b, q, out]`. Softmax over keys; a mask of 0 replaces a
-/// logit (QUIRKS 3).
+/// [b, k, c]` (`None` for the same as the queries), a key mask `[b, k]`, a bias, to `[b, q, out]`; squares side by side, with their mask `[b, t,
+/// k]`, to `[b, t q, out]`. Softmax over keys; a mask of 0 replaces a logit (QUIRKS 3).
 pub fn attention<'g>(
     scope: &Scope<'g>,
     q_data: Tensor<'g>,
@@ -66,26 +67,52 @@ pub fn attention<'g>(
     let n = of_q.len();
     let of_q = Maps::new(scope, q_data, |x| x, &of_q);
     let of_m = m_data.map(|m_data| Maps::new(scope, m_data, |x| x, &[key, value]));
+    let side = q_data.shape().len() == 4;
+    let queries = q_data.shape()[q_data.shape().len() - 2];
+    // [t, q, k, h], [h, t, q, k]
     let bias = match bias {
         Bias::None => None,
-        Bias::Given(bias) => Some(bias),
-        Bias::Own => Some(of_q.heads()), // [q, k, h], [h, q, k]
+        Bias::Given([b, turned]) => Some([b.regroup(0..1, &[1, queries]), turned.regroup(1..2, &[1, queries])]),
+        Bias::Own => {
+            let [b, turned] = of_q.heads(); // [.., h], [h, ..]
+            Some(if side {
+                [b.permute(&[1, 0, 2, 3]), turned.permute(&[0, 2, 1, 3])]
+            } else {
+                let extents = [b.shape()[0] / queries, queries];
+                [b.regroup(0..1, &extents), turned.regroup(1..2, &extents)]
+            })
+        }
+    };
+    // How many neighbouring rows share a bias: side by side, squares take turns in every row.
+    let run = match bias {
+        Some([b, _]) if b.shape()[0] > 1 => {
+            if side {
+                1
+            } else {
+                queries
+            }
+        }
+        _ => 0,
     };
     // Every batch row attends to its own keys.
     let rows: Vec<Tensor<'g>> = [Some(of_q.rows()), of_m.as_ref().map(Maps::rows), mask].into_iter().flatten().collect();
-    scope.graph.rows(&rows, |x| {
+    scope.graph.rows_from(&rows, |x, from| {
+        let flat = |x: Tensor<'g>| if side { x.regroup(0..2, &[x.shape()[0] * x.shape()[1]]) } else { x };
         let mut rest = x[1..].iter().copied();
         let mut parts = of_q.of(x[0], first..n); // [b, q, h d] each
         if let Some(of_m) = &of_m {
             parts.splice(1..1, of_m.of(rest.next().expect("keys"), 0..2)); // [b, k, h d]
         }
         let width = |i: usize| if i < 2 { d_k } else { d_v };
-        let mut inputs: Vec<Tensor<'g>> = parts.iter().enumerate().map(|(i, t)| t.split_last(h, width(i))).collect(); // [b, q, h, d]
+        let mut inputs: Vec<Tensor<'g>> = parts.iter().enumerate().map(|(i, t)| flat(*t).split_last(h, width(i))).collect(); // [b, q, h, d]
         let gate = if gated { inputs.pop() } else { None };
-        let mask = rest.next();
-        let op = Attention { mask: mask.is_some(), bias: bias.is_some(), turned: bias.is_some(), gate: gated };
+        let mask = rest.next().map(flat);
+        // A part of rows side by side begins with the first square.
+        let first = if side { 0 } else { from };
+        let op = Attention { mask: mask.is_some(), bias: bias.is_some(), turned: bias.is_some(), gate: gated, run, first };
         inputs.extend(mask.into_iter().chain(bias.into_iter().flatten()).chain(gate));
         let o = scope.graph.apply(op, &inputs).merge_last(); // [b, q, h d_v]
+        let o = if side { o.regroup(0..2, &[x[0].shape()[0], x[0].shape()[1] * queries]) } else { o };
         let scope = scope.child("attention");
         let w = scope.param(Decl { name: "output_w", input: &[h, d_v], output: &[out], init: Init::Constant(0.0) });
         let b = scope.param(Decl { name: "output_b", input: &[], output: &[out], init: Init::Constant(0.0) });

@@ -45,7 +45,7 @@ pub fn global_attention<'g>(
     let kv = graph.apply(Linear::plain(Act::None), &[m_data, w]).reshape(&[b, n, 2, d]); // line 2
     let (k, v) = (kv.slice(2, 0..1), kv.slice(2, 1..2)); // [b, n, 1, d]
     // The heads stand where queries do: they share their keys and values.
-    let op = Attention { mask: true, bias: false, turned: false, gate: false };
+    let op = Attention { mask: true, ..Attention::default() };
     let o = graph.apply_all(std::rc::Rc::new(op), &[q.reshape(&[b, h, 1, d]), k, v, mask])[0]; // lines 5-6  [b, h, 1, d]
     let o = o.reshape(&[b, 1, h * d]);
     let o = if gated {

@@ -25,8 +25,9 @@ pub fn run(context: &Context, case: &Golden) -> Option<Result<Outputs>> {
             let names = ["template_aatype", "template_pseudo_beta", "template_pseudo_beta_mask"];
             let [aatype, beta, beta_mask] = names.map(|n| r.input(n));
             let (atoms, masks) = (r.input("template_all_atom_positions")?, r.input("template_all_atom_masks")?);
-            let (inputs, scope) = ([aatype?, beta?, beta_mask?, atoms, masks], r.scope.child(&case.module));
-            r.output("output", template::single_template_embedding(&scope, inputs, r.input("mask_2d")?, &config, None))
+            let one = [aatype?, beta?, beta_mask?, atoms, masks].map(|x| x.reshape(&[&[1], x.shape().as_slice()].concat()));
+            let scope = r.scope.child(&case.module);
+            r.output("output", template::single_template_embedding(&scope, one, r.input("mask_2d")?, &config, None))
         }),
         "template_embedding" => Bench::run(context, case, |r| {
             let config = alphafold_config::template(r.config())?;

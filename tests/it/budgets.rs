@@ -56,13 +56,19 @@ fn a_plan_adds_up() {
     assert!(modules.live_bytes < b.live_bytes && modules.lists["example"].flops > b.lists["example"].flops);
 }
 
-/// The shapes of the paper's two stages, and of long chains, fit the memory that they should.
+/// The shapes of the paper's two stages, and of long chains, fit the memory that they should; a step of the first is few enough dispatches.
 #[test]
 fn published_shapes_fit() {
     let initial = training("model_1_ptm", (256, 128, 1024), Saving::default());
     assert!(initial.peak_bytes <= 7_000_000_000, "{}", initial.peak_bytes);
     let flops = initial.lists["example"].flops + 1.5 * initial.lists["pass"].flops;
     assert!(flops <= 85e12, "{flops:e}");
+    // Everything from the inputs to the averaged parameters, at 2.5 passes and at 4.
+    let of = |list: &str| initial.lists[list].dispatches;
+    for (passes, most) in [(2.5, 12_000.0), (4.0, 15_000.0)] {
+        let dispatches = (passes - 1.0) * of("pass") + of("example") + of("update");
+        assert!(dispatches <= most, "{dispatches} dispatches in {passes} passes");
+    }
     let fine = training("model_1_ptm", (384, 512, 5120), Saving::default());
     assert!(fine.peak_bytes <= 22_000_000_000, "{}", fine.peak_bytes);
     let extents = Extents { n_res: 1000, n_clust: 512, n_extra: 1024, n_templ: 4 };
@@ -75,7 +81,7 @@ fn published_shapes_fit() {
 const N: usize = 13;
 const ROWS: usize = 6;
 
-fn draw(seed: u64, shape: &[usize]) -> HostTensor {
+pub fn draw(seed: u64, shape: &[usize]) -> HostTensor {
     let n: usize = shape.iter().product();
     let value = |i: u64| {
         let z = (seed << 32 | (i + 1)).wrapping_mul(0x9E37_79B9_7F4A_7C15);

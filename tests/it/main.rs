@@ -30,6 +30,7 @@ mod search_programs;
 mod shared;
 mod structure_model;
 mod template_hits;
+mod templates;
 mod tidy;
 mod train_command;
 mod trainer;

@@ -99,7 +99,7 @@ fn cases() -> Vec<Case> {
             Exact,
         )
     };
-    let (q, pair): (&[usize], &[usize]) = (&[128, 256, 8, 32], &[256, 256, 8]);
+    let (q, pair): (&[usize], &[usize]) = (&[128, 256, 8, 32], &[1, 256, 256, 8]);
     vec![
         // 142 MB of outputs: more than the 128 MiB that many adapters bind.
         case(
@@ -128,8 +128,8 @@ fn cases() -> Vec<Case> {
         case("softmax", Softmax, &[(&[128, 256, 256], "ab*", s)], "ab*", Smooth),
         case(
             "attention rows",
-            Attention { mask: true, bias: true, turned: false, gate: true },
-            &[(q, "bq**", s), (q, "b***", s), (q, "b***", s), (&[128, 256], "b*", Mask), (pair, "q**", s), (q, "bq**", s)],
+            Attention { mask: true, bias: true, gate: true, ..Attention::default() },
+            &[(q, "bq**", s), (q, "b***", s), (q, "b***", s), (&[128, 256], "b*", Mask), (pair, "*q**", s), (q, "bq**", s)],
             "bq**",
             Smooth,
         ),

@@ -10,8 +10,8 @@
 #storage dbias
 #import attention_rows
 
-// dbias[i, j, h] = sum_b dS_ij: one invocation four queries by four keys of one head, over the rows b in order; a workgroup 16 queries by 32
-// keys of a group of four heads, which are exchanged so that an invocation writes four pairs of all of them. Both the bias, here as it was
+// dbias[t, i, j, h] = sum_b dS_ij: one invocation four queries by four keys of one head, over the rows b of t in order; a workgroup 16 queries
+// by 32 keys of a group of four heads, which are exchanged so that an invocation writes four pairs of all of them. Both the bias, here as it was
 // given, and its gradient are [.., heads] with a stride for tiles of 32 keys, w. and x. A launch with `chain` goes on from what the last one
 // stored, so that the order of addition does not depend on how many rows a binding holds.
 var<workgroup> sums: array<vec4<f32>, 512>;
@@ -22,7 +22,10 @@ fn backward_bias(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation
     // What is beyond the last repeats it, and is not written.
     let i = min(at.x * 16u + id.y * 4u, (p.n_q - 1u) & ~3u);
     let j = min(at.y * 32u + id.x * 4u, (p.n_k - 1u) & ~3u);
-    let h = min(at.z * 4u + id.z, p.heads - 1u);
+    let heads = (p.heads + 3u) >> 2u;
+    let t = at.z / heads;
+    let g = at.z % heads;
+    let h = min(g * 4u + id.z, p.heads - 1u);
     let ii = min(four_of(i), vec4<u32>(p.n_q - 1u));
     let jj = min(four_of(j), vec4<u32>(p.n_k - 1u));
     // The four pairs that this invocation writes, and where their heads lie in `sums`.
@@ -31,7 +34,7 @@ fn backward_bias(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation
     let own = (id.z * 4u + id.y) * 8u + id.x;
     var to: array<u32, 4>;
 #repeat n 4
-    to[$n] = pair_place(own_i, own_j + $nu, p.xb, p.xl, p.xh) + at.z;
+    to[$n] = pair_place(own_i, own_j + $nu, p.xb, p.xl, p.xh) + t * p.xt + g;
 #end
     if p.chain == 1u {
         var before: mat4x4<f32>;
@@ -49,10 +52,11 @@ fn backward_bias(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation
 #repeat n 4
     if p.chain == 1u { sum[$n] = sums[(id.z * 16u + id.y * 4u + $nu) * 8u + id.x]; }
 #repeat m 4
-    base[$n][$m] = bias_ld(pair_place(ii[$n], jj[$m], p.wb, p.wl, p.wh) * 4u + h);
+    base[$n][$m] = bias_ld((pair_place(ii[$n], jj[$m], p.wb, p.wl, p.wh) + t * p.wt) * 4u + h);
 #end
 #end
-    for (var b = 0u; b < p.n_b; b++) {
+    for (var r = 0u; r < p.n_b / p.biases; r++) {
+        let b = row_of(r, t);
         let q0 = b * p.qb + h * p.qh + ii * p.ql;
         let k0 = b * p.kb + h * p.kh + jj * p.kl;
         let v0 = b * p.vb + h * p.vh + jj * p.vl;
@@ -80,7 +84,7 @@ fn backward_bias(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation
     }
     workgroupBarrier();
 #repeat n 4
-    sums[(id.z * 16u + id.y * 4u + $nu) * 8u + id.x] = select(vec4<f32>(0.0), sum[$n], at.z * 4u + id.z < p.heads);
+    sums[(id.z * 16u + id.y * 4u + $nu) * 8u + id.x] = select(vec4<f32>(0.0), sum[$n], g * 4u + id.z < p.heads);
 #end
     workgroupBarrier();
     let four = transpose(mat4x4<f32>(sums[own], sums[own + 128u], sums[own + 256u], sums[own + 384u]));

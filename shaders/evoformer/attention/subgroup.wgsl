@@ -16,6 +16,7 @@ struct Params {
     n_b: u32, n_q: u32, n_k: u32, heads: u32, shift: u32, scale: f32,
     qb: u32, ql: u32, qh: u32, kb: u32, kl: u32, kh: u32, vb: u32, vl: u32, vh: u32, gb: u32, gl: u32, gh: u32,
     mb: u32, mk: u32,
+    first: u32, run: u32, biases: u32, bh: u32, bt: u32, bq: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -40,7 +41,7 @@ fn forward(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id
 #end
     let keys = b * p.kb + h * p.kh;
     let values = b * p.vb + h * p.vh;
-    let biases = (h * tiles(p.n_q) + at.x) * p.n_k * 8u + lane;
+    let biases = h * p.bh + bias_of(b) * p.bt + at.x * p.bq + lane;
     var top = vec4<f32>(BEYOND);
     var sum = vec4<f32>(0.0);
     for (var j = 0u; j < p.n_k; j += 4u) {

@@ -17,8 +17,8 @@ enable subgroups;
 override DBIAS: bool = true;
 #import attention_rows
 
-// dq_i = scale sum_j dS_ij k_j,  part[h, i, j] = sum_b dS_ij. A workgroup owns 32 queries of a head for `rows` rows of b, taken in order: a
-// launch with `chain` goes on from what the last one stored.
+// dq_i = scale sum_j dS_ij k_j,  part[h, t, i, j] = sum_b dS_ij. A workgroup owns 32 queries of a head for `rows` rows of b, taken in order,
+// those of one bias where its gradient is asked for: a launch with `chain` goes on from what the last one stored.
 @compute @workgroup_size(8)
 fn backward_q(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let at = grid(wg);
@@ -26,8 +26,9 @@ fn backward_q(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation
     let h = at.y;
     let last = p.n_k - 1u;
     let i = min(four_of(ig * 4u), vec4<u32>(p.n_q - 1u));
-    let pairs = (h * tiles(p.n_q) + at.x) * p.n_k * 8u + lane;
-    for (var b = at.z * p.rows; b < min((at.z + 1u) * p.rows, p.n_b); b++) {
+    for (var r = 0u; r < p.rows; r++) {
+        let b = select(at.z * p.rows + r, row_of(r, at.z), DBIAS);
+        let pairs = h * p.bh + bias_of(b) * p.bt + at.x * p.bq + lane;
         let first = b * p.qb + i * p.ql + h * p.qh;
         let outs = ((b * p.n_q + i) * p.heads + h) * VG;
         var x: array<vec4<f32>, 32>;
@@ -52,7 +53,7 @@ fn backward_q(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation
         let delta = aux_ld4(aux_row(b, 2u * h + 1u) + min(ig, groups(p.n_q) - 1u));
         let keys = b * p.kb + h * p.kh;
         let values = b * p.vb + h * p.vh;
-        let going = p.chain == 1u || b > at.z * p.rows;
+        let going = p.chain == 1u || r > 0u;
         for (var j = 0u; j < p.n_k; j += 4u) {
             var ra: array<vec4<f32>, 4>;
             var rb: array<vec4<f32>, 4>;
@@ -108,7 +109,7 @@ fn backward_kv(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocatio
     let b = at.z;
     let last = p.n_q - 1u;
     let j = min(four_of(jg * 4u), vec4<u32>(p.n_k - 1u));
-    let pairs = (h * tiles(p.n_k) + at.x) * p.n_q * 8u + lane;
+    let pairs = h * p.bh + bias_of(b) * p.bt + at.x * p.bq + lane;
     let keys = b * p.kb + j * p.kl + h * p.kh;
     let values = b * p.vb + j * p.vl + h * p.vh;
     var x: array<vec4<f32>, 32>;

@@ -26,8 +26,26 @@ pub enum Share {
     Nothing,
     /// Row-wise: one mask for all rows, that is along the first of three axes.
     Rows,
-    /// Column-wise: one mask for all columns, along the second of three axes.
-    Columns,
+    /// Column-wise: one mask for so many neighbouring columns, along the second of three axes.
+    Columns(usize),
+}
+
+impl Share {
+    /// Panics where columns of `[.., b, c]` cannot share masks in this way.
+    pub(in crate::ops) fn check(self, shape: &[usize]) {
+        let columns = shape[shape.len() - 2];
+        assert!(!matches!(self, Self::Columns(run) if run == 0 || !columns.is_multiple_of(run)), "a dropout of {shape:?}: {self:?}");
+    }
+
+    /// What kernels call it, and how many columns are one row of numbers: among `columns`, those that share a mask or all.
+    pub(in crate::ops) fn numbers(self, columns: usize) -> [(&'static str, crate::gpu::shader::Scalar); 2] {
+        let (share, run) = match self {
+            Self::Nothing => (0u32, columns),
+            Self::Rows => (1, columns),
+            Self::Columns(run) => (2, run),
+        };
+        [("share", share.into()), ("run", run.into())]
+    }
 }
 
 /// With a residual `residual, x [a, b, c], seed [5] i32` to `y = residual + mask x / (1 - rate)`, without one `x, seed` to
@@ -69,11 +87,13 @@ impl Dropout {
 
     fn launch(&self, entry: &'static str, residual: &View, x: &View, y: &View) -> Launch {
         let s = |v: &View, axis: usize| (v.strides[axis] / LANES).into();
+        let [share, run] = self.share.numbers(x.shape[1]);
         let uniform = UniformData::of(&[
             ("n_j", x.shape[1].into()),
             ("groups", x.groups().into()),
             ("plus", u32::from(self.residual).into()),
-            ("share", (self.share as u32).into()),
+            share,
+            run,
             ("threshold", self.threshold().into()),
             ("kept", self.kept().into()),
             ("key_lo", (self.key as u32).into()),
@@ -108,6 +128,7 @@ impl Op for Dropout {
         let last = x.len() - 1;
         let fits = last == 1 + usize::from(self.residual) && x[..last].iter().all(|s| *s == x[0]) && x[last] == [SEED_WORDS];
         assert!(fits, "dropout of {x:?}: the residual and x have one shape, the seed is [{SEED_WORDS}]");
+        self.share.check(x[0]);
         vec![Spec::of(x[0])]
     }
 
@@ -165,7 +186,7 @@ impl Op for Dropout {
             let row = match self.share {
                 Share::Nothing => i * n + j,
                 Share::Rows => j,
-                Share::Columns => i,
+                Share::Columns(run) => (i * n + j) / run,
             };
             let number = row * padded(c) / LANES + f / LANES;
             let counter = [number as u32, word(2) ^ (word(4) << 28), word(3), self.key as u32];
@@ -234,7 +255,7 @@ mod tests {
     #[test]
     fn rows_or_columns_share_a_mask() {
         let seed = [1.0, 0.0, 2.0, 0.0, 0.0];
-        let (by_row, by_column) = (mask(Share::Rows, 9, seed), mask(Share::Columns, 9, seed));
+        let (by_row, by_column) = (mask(Share::Rows, 9, seed), mask(Share::Columns(50), 9, seed));
         let at = |m: &[f64], i: usize, j: usize| m[(i * 50 + j) * 30..][..30].to_vec();
         for (i, j) in (0..40).flat_map(|i| (0..50).map(move |j| (i, j))) {
             assert_eq!(at(&by_row, i, j), at(&by_row, 0, j));

@@ -19,8 +19,8 @@ fn source() -> &'static Source {
     shader!("basic/gated")
 }
 
-/// `x [a, b, c]`, then those of a gate `gate [a, b, c]` before its sigmoid, `mask [a, b]`, `residual [a, b, c]` and a dropout's seed that there
-/// are, to `y = residual + dropout(mask x sigmoid(gate)) [a, b, c]`. The mask is not differentiable. x, gate and mask may be parts of one wide
+/// `x [a, b, c]`, then those of a gate `gate [a, b, c]` before its sigmoid, `mask [a, b]` or, with b in parts that each take whole groups, `[a, t,
+/// b / t]`, `residual [a, b, c]` and a dropout's seed that there are, to `y = residual + dropout(mask x sigmoid(gate)) [a, b, c]`. The mask is not differentiable. x, gate and mask may be parts of one wide
 /// projection.
 #[derive(Debug, Clone, Copy)]
 pub struct Gated {
@@ -93,6 +93,7 @@ impl Gated {
         let s = |v: &View, axis: usize| (v.strides[axis] / LANES).into();
         let none = Dropout { rate: 0.0, share: Share::Nothing, key: 0, residual: true };
         let dropout = self.dropout.unwrap_or(none);
+        let [share, run] = dropout.share.numbers(x.shape[1]);
         UniformData::of(&[
             ("n_i", x.shape[0].into()),
             ("n_j", x.shape[1].into()),
@@ -107,6 +108,8 @@ impl Gated {
             ("g1", s(gate, 1)),
             // The mask is read by element.
             ("m0", mask.strides[0].into()),
+            ("m1", if mask.shape.len() == 3 { mask.strides[1] } else { 0 }.into()),
+            ("part", if self.mask { mask.width() } else { 1 }.into()),
             ("width", x.width().into()),
             ("half", (x.groups() / 2).into()),
             ("y0", s(y, 0)),
@@ -117,7 +120,8 @@ impl Gated {
             ("dx1", s(dx, 1)),
             ("dg0", s(dgate, 0)),
             ("dg1", s(dgate, 1)),
-            ("share", (dropout.share as u32).into()),
+            share,
+            run,
             ("threshold", dropout.threshold().into()),
             ("kept", dropout.kept().into()),
             ("key_lo", (dropout.key as u32).into()),
@@ -149,9 +153,11 @@ impl Op for Gated {
         let at = self.places();
         let alike = |i: usize| Some(i) != at.mask && Some(i) != at.seed;
         let fits = x.len() == at.all && x[0].len() == 3 && (0..x.len()).filter(|&i| alike(i)).all(|i| x[i] == x[0]);
-        let mask_fits = at.mask.is_none_or(|i| x[i] == &x[0][..2]) && (self.residual && self.gate || self.dropout.is_none());
+        let parts = |mask: &[usize]| mask.len() == 3 && mask[0] == x[0][0] && mask[1] * mask[2] == x[0][1];
+        let mask_fits = at.mask.is_none_or(|i| x[i] == &x[0][..2] || parts(x[i])) && (self.residual && self.gate || self.dropout.is_none());
         let halves_fit = !self.halves || !self.gate && !self.residual && x[0].last().is_some_and(|c| padded(*c).is_multiple_of(2 * LANES));
         assert!(fits && mask_fits && halves_fit, "gated of {x:?}, {self:?}: x, a gate and a residual are [a, b, c], a mask [a, b]");
+        self.dropout.iter().for_each(|dropout| dropout.share.check(x[0]));
         let [a, b, c] = x[0] else { unreachable!("three axes") };
         let half = padded(*c) / 2;
         if self.halves { vec![Spec::of(&[*a, *b, half]), Spec::of(&[*a, half, *b])] } else { vec![Spec::of(x[0])] }

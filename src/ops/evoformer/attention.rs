@@ -7,6 +7,7 @@ pub(super) mod subgroup;
 
 use crate::gpu::recorder::{Cut, Launch, cut};
 use crate::gpu::shader::{Scalar, Source, UniformData};
+use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 use crate::ops::basic::transpose::turn;
@@ -23,13 +24,15 @@ const MAX_HEAD: usize = 32;
 /// The logit of a masked key: it replaces, so that a row without any key averages over all of them (QUIRKS 3).
 pub(super) const MASKED: f64 = -1e9;
 
-/// `q [b, q, h, d], k [b, k, h, d], v [b, k, h, dv]`, then those of `mask [b, k]` or `[b, k, 1]`, `bias [q, k, h]`, the same `turned [h, q, k]`,
-/// `gate [b, q, h, dv]` that there are, to `y [b, q, h, dv]` and the log-sum-exp of every row, `[b, h, q]`, always f32.
+/// `q [b, q, h, d], k [b, k, h, d], v [b, k, h, dv]`, then those of `mask [b, k]` or `[b, k, 1]`, `bias [t, q, k, h]`, the same `turned
+/// [h, t, q, k]`, `gate [b, q, h, dv]` that there are, to `y [b, q, h, dv]` and the log-sum-exp of every row, `[b, h, q]`, always f32.
 ///
 /// `y = sigmoid(gate) * sum_j softmax_j(d^-0.5 q.k_j + bias_j) v_j`. A zero in the mask replaces its key's logit by -1e9.
 /// Every input may be any strided view: slices of one projection, permuted rows and columns. The bias is given as a projection of the pair
 /// representation leaves it, heads innermost; rows and columns may be permuted. The kernels for GPUs read it with heads outermost: as a projection
 /// that knows of it gives it a second time (`Linear::heads`), or turned here, forwards and backwards. The gradient is that of `bias` alone.
+///
+/// Where there are several biases (those of templates side by side), `run` neighbouring rows of b share one, and the runs take them in turn.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Attention {
     /// Whether a mask follows the values.
@@ -40,6 +43,10 @@ pub struct Attention {
     pub turned: bool,
     /// Whether a gate follows.
     pub gate: bool,
+    /// Neighbouring rows that share a bias; 0 where there is one for all.
+    pub run: usize,
+    /// How many rows are before these, where b is a part of all of them, which has no backward pass.
+    pub first: usize,
 }
 
 /// The inputs by name.
@@ -61,6 +68,8 @@ pub(super) struct Extents {
     pub q: usize,
     pub k: usize,
     pub h: usize,
+    /// Biases.
+    pub t: usize,
     /// Groups of four channels of queries and keys, and of values.
     pub dg: usize,
     pub vg: usize,
@@ -94,7 +103,8 @@ impl Attention {
 
     pub(super) fn extents(x: &Inputs<View>) -> Extents {
         let [q, k, v] = [x.q, x.k, x.v];
-        Extents { b: q.shape[0], q: q.shape[1], k: k.shape[1], h: q.shape[2], dg: q.groups(), vg: v.groups(), d: q.width() }
+        let t = x.bias.map_or(1, |p| p.shape[0]);
+        Extents { b: q.shape[0], q: q.shape[1], k: k.shape[1], h: q.shape[2], t, dg: q.groups(), vg: v.groups(), d: q.width() }
     }
 
     /// The constants that every kernel takes.
@@ -106,8 +116,14 @@ impl Attention {
             .constant("BIAS", f64::from(u8::from(self.bias)))
     }
 
+    /// Which rows of b have which of `t` biases, and strides of `bias [h, t, q, ..]` in groups of four.
+    pub(super) fn biases(&self, t: usize, bias: Option<&View>) -> [(&'static str, Scalar); 6] {
+        let [bh, bt, bq] = [0, 1, 2].map(|axis| bias.map_or(0, |v| v.strides[axis] / LANES).into());
+        [("first", self.first.into()), ("run", self.run.max(1).into()), ("biases", t.into()), ("bh", bh), ("bt", bt), ("bq", bq)]
+    }
+
     /// The uniform block of the forward shader.
-    pub(super) fn uniform(&self, x: &Inputs<View>, shift: usize) -> UniformData {
+    pub(super) fn uniform(&self, x: &Inputs<View>, shift: usize, bias: Option<&View>) -> UniformData {
         let n = Self::extents(x);
         let mut fields: Vec<(&'static str, Scalar)> = vec![
             ("n_b", n.b.into()),
@@ -124,6 +140,7 @@ impl Attention {
         three(["gb", "gl", "gh"], x.gate.unwrap_or(x.v));
         let [mb, mk] = x.mask.map_or([0, 0], |m| [m.strides[0], m.strides[1]]);
         fields.extend([("mb", mb.into()), ("mk", mk.into())]);
+        fields.extend(self.biases(n.t, bias));
         UniformData::of(&fields)
     }
 
@@ -137,7 +154,7 @@ impl Attention {
         let keep = r.temp(&[n.b, n.k], DType::F32);
         let (shift, rows) = group_shift(keep.groups());
         let groups = [keep.groups().div_ceil(1 << shift), n.b.div_ceil(rows), 1];
-        r.launch(Launch::new(source(), "mask_in", self.uniform(x, shift), groups).read("mask", mask, &[cut(1, 0, rows)]).write(
+        r.launch(Launch::new(source(), "mask_in", self.uniform(x, shift, None), groups).read("mask", mask, &[cut(1, 0, rows)]).write(
             "keep",
             &keep,
             &[cut(1, 0, rows)],
@@ -145,12 +162,15 @@ impl Attention {
         Some(keep)
     }
 
-    /// The bias as `[heads, q, k]`.
+    /// The bias as `[heads, t, q, k]`.
     pub(super) fn bias(&self, r: &mut Recorder, x: &Inputs<View>) -> Option<View> {
         let pair = x.bias?;
         Some(x.turned.cloned().unwrap_or_else(|| {
-            let bias = r.temp(&[pair.shape[2], pair.shape[0], pair.shape[1]], pair.dtype);
-            turn(r, pair, &bias.permute(&[1, 0, 2]));
+            let [t, q, k, h] = pair.shape[..] else { panic!("a bias of {:?}", pair.shape) };
+            let bias = r.temp(&[h, t, q, k], pair.dtype);
+            for one in 0..t {
+                turn(r, &pair.nth(0, one), &bias.nth(1, one).permute(&[1, 0, 2]));
+            }
             bias
         }))
     }
@@ -191,20 +211,21 @@ impl Op for Attention {
         let fits = **i.k == [b, k, h, d]
             && i.v[..3] == [b, k, h]
             && i.mask.is_none_or(|m| **m == [b, k] || **m == [b, k, 1])
-            && i.bias.is_none_or(|p| **p == [q, k, h])
-            && i.turned.is_none_or(|p| **p == [h, q, k])
+            && i.bias.is_none_or(|p| p.len() == 4 && p[1..] == [q, k, h] && (p[0] == 1 || self.run > 0))
+            && i.turned.zip(i.bias).is_none_or(|(turned, p)| **turned == [h, p[0], q, k])
             && i.gate.is_none_or(|g| **g == [b, q, h, dv])
             && d <= MAX_HEAD
             && dv <= MAX_HEAD;
         assert!(
             fits,
-            "attention of {x:?}: q [b, q, h, d], k [b, k, h, d], v [b, k, h, dv], mask [b, k], bias [q, k, h], turned [h, q, k], gate [b, q, h, dv]"
+            "attention of {x:?}, {self:?}: q [b, q, h, d], k [b, k, h, d], v [b, k, h, dv], mask [b, k], bias [t, q, k, h], turned [h, t, q, k], \
+             gate [b, q, h, dv]"
         );
         vec![Spec::of(&[b, q, h, dv]), Spec::f32(&[b, h, q])]
     }
 
-    fn strided(&self, i: usize) -> bool {
-        self.places()[2] != Some(i)
+    fn strided(&self, _i: usize) -> bool {
+        true
     }
 
     fn differentiable(&self, i: usize) -> bool {
@@ -228,7 +249,7 @@ impl Op for Attention {
         let by_query = [cut(2, 0, rows), cut(0, 1, queries), cut(1, 2, 1)];
         let groups = [n.q.div_ceil(queries), n.h, n.b.div_ceil(rows)];
         let mut launch = self
-            .constants(&n, Launch::new(source(), "forward", self.uniform(&x, shift), groups))
+            .constants(&n, Launch::new(source(), "forward", self.uniform(&x, shift, bias.as_ref()), groups))
             .constant("GATE", f64::from(u8::from(self.gate)))
             .read("q", x.q, &by_query)
             .read("k", x.k, &by_row_and_head(rows))
@@ -241,7 +262,7 @@ impl Op for Attention {
             None => launch.read("keep", x.q, &by_query),
         };
         launch = match &bias {
-            Some(bias) => launch.read("bias", bias, &[cut(1, 0, 1), cut(0, 1, queries)]),
+            Some(bias) => launch.read("bias", bias, &[cut(1, 0, 1), cut(0, 2, queries)]),
             None => launch.read("bias", x.q, &by_query),
         };
         launch = launch.read("gate", x.gate.unwrap_or(x.q), &by_query);
@@ -263,7 +284,8 @@ impl Op for Attention {
             let logit = |key: usize| {
                 let at = index(row, key, head, nk, d);
                 let product: f64 = (0..d).map(|c| i.q.data[from + c] * i.k.data[at + c]).sum();
-                let s = product * (d as f64).powf(-0.5) + i.bias.map_or(0.0, |p| p.data[(query * nk + key) * h + head]);
+                let t = |p: &Array| (self.first + row) / self.run.max(1) % p.shape[0];
+                let s = product * (d as f64).powf(-0.5) + i.bias.map_or(0.0, |p| p.data[((t(p) * nq + query) * nk + key) * h + head]);
                 if i.mask.is_some_and(|m| m.data[row * nk + key] == 0.0) { MASKED } else { s }
             };
             let s: Vec<f64> = (0..nk).map(logit).collect();

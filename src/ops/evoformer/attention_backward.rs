@@ -3,6 +3,8 @@
 //!
 //! Records launches for [`Attention`]; it is no operation of its own.
 
+use std::ops::Range;
+
 use crate::gpu::recorder::{Cut, Launch, cut};
 use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::view::LANES;
@@ -29,9 +31,9 @@ pub(super) struct Common<'a> {
 }
 
 impl Common<'_> {
-    /// The uniform block; `rows` is how many rows of b a workgroup takes one after the other, where it does, and `dx` and `dw` are the
-    /// gradients whose strides the kernel writes by.
-    pub fn uniform(&self, shift: usize, rows: usize, chain: bool, [dx, dw]: [&View; 2]) -> UniformData {
+    /// The uniform block; `rows` is how many rows of b a workgroup takes one after the other, where it does, `dx` and `dw` are the gradients
+    /// whose strides the kernel writes by, or pairs as [`Tiles`] have them, and `bias [h, t, q, ..]` is what it reads.
+    pub fn uniform(&self, shift: usize, rows: usize, chain: bool, [dx, dw]: [&View; 2], bias: Option<&View>) -> UniformData {
         let (n, x) = (&self.n, &self.x);
         let mut fields: Vec<(&'static str, Scalar)> = vec![
             ("n_b", n.b.into()),
@@ -44,8 +46,10 @@ impl Common<'_> {
             ("chain", u32::from(chain).into()),
             ("rows", rows.into()),
         ];
+        // Pairs have one axis more, outermost.
+        let outer = |v: &View| v.shape.len() - 4;
         let mut three = |names: [&'static str; 3], v: &View| {
-            fields.extend(names.into_iter().zip([0, 1, 2].map(|axis| Scalar::from(v.strides[axis] / 4))));
+            fields.extend(names.into_iter().zip([0, 1, 2].map(|axis| Scalar::from(v.strides[outer(v) + axis] / LANES))));
         };
         three(["qb", "ql", "qh"], x.q);
         three(["kb", "kl", "kh"], x.k);
@@ -53,8 +57,11 @@ impl Common<'_> {
         three(["gb", "gl", "gh"], x.gate.unwrap_or(x.q));
         three(["xb", "xl", "xh"], dx);
         three(["wb", "wl", "wh"], dw);
+        let [xt, wt] = [dx, dw].map(|v| if outer(v) > 0 { v.strides[0] / LANES } else { 0 });
+        fields.extend([("xt", xt.into()), ("wt", wt.into())]);
         let [mb, mk] = x.mask.map_or([0, 0], |m| [m.strides[0], m.strides[1]]);
         fields.extend([("mb", mb.into()), ("mk", mk.into())]);
+        fields.extend(self.op.biases(n.t, bias));
         UniformData::of(&fields)
     }
 
@@ -77,14 +84,14 @@ impl Common<'_> {
         (1..=self.n.b).rev().find(|&rows| fits(rows)).unwrap_or(1)
     }
 
-    /// Hands `body` the part `rows` of the axis b.
-    pub fn with_rows(&self, rows: std::ops::Range<usize>, body: impl FnOnce(&Common)) {
+    /// Hands `body` the part `rows` of the axis b, which have so many of the biases.
+    pub fn with_rows(&self, rows: Range<usize>, biases: usize, body: impl FnOnce(&Common)) {
         let some = |v: &View| v.slice(0, rows.clone());
         let (q, k, v, gate) = (some(self.x.q), some(self.x.k), some(self.x.v), self.x.gate.map(some));
         body(&Common {
             op: self.op,
             x: Inputs { q: &q, k: &k, v: &v, gate: gate.as_ref(), ..self.x },
-            n: Extents { b: rows.len(), ..self.n },
+            n: Extents { b: rows.len(), t: biases, ..self.n },
             aux: some(&self.aux),
             go: some(&self.go),
         });
@@ -135,7 +142,7 @@ fn prepare(c: &Common, r: &mut Recorder, b: &Backward, dgate: Option<&View>) {
     let spread = [cut(2, 0, rows), cut(0, 1, places), cut(1, 2, 1)];
     // An ungated output's gradient is dO itself: nothing is written there, and the bindings name memory that is there.
     let target = dgate.unwrap_or(&c.go);
-    let uniform = c.uniform(shift, 1, dgate.is_none(), [target; 2]);
+    let uniform = c.uniform(shift, 1, dgate.is_none(), [target; 2], None);
     // Where there are as many keys as queries, what is kept of them is written beside it.
     let beside = c.x.mask.filter(|_| n.q == n.k);
     let mut launch = c
@@ -157,7 +164,7 @@ fn prepare(c: &Common, r: &mut Recorder, b: &Backward, dgate: Option<&View>) {
     if let Some(mask) = c.x.mask.filter(|_| beside.is_none()) {
         let (shift, rows) = group_shift(n.k.div_ceil(LANES));
         let groups = [n.k.div_ceil(LANES << shift), n.b.div_ceil(rows), 1];
-        let launch = c.launch(source(), "prepare_mask", c.uniform(shift, 1, false, [target; 2]), groups);
+        let launch = c.launch(source(), "prepare_mask", c.uniform(shift, 1, false, [target; 2], None), groups);
         r.launch(launch.read("mask", mask, &[cut(1, 0, rows)]).write("aux", &c.aux, &[cut(1, 0, rows)]));
     }
 }
@@ -168,7 +175,7 @@ fn queries(c: &Common, r: &mut Recorder, bias: Option<&View>, dq: &View) {
     let (rows, queries) = (64 >> shift, 1 << shift);
     let by_query = [cut(2, 0, rows), cut(0, 1, queries), cut(1, 2, 1)];
     let mut launch = c
-        .launch(source(), "backward_q", c.uniform(shift, 1, false, [dq; 2]), [n.q.div_ceil(queries), n.h, n.b.div_ceil(rows)])
+        .launch(source(), "backward_q", c.uniform(shift, 1, false, [dq; 2], bias), [n.q.div_ceil(queries), n.h, n.b.div_ceil(rows)])
         .read("q", c.x.q, &by_query)
         .read("k", c.x.k, &by_row_and_head(rows))
         .read("v", c.x.v, &by_row_and_head(rows))
@@ -176,7 +183,7 @@ fn queries(c: &Common, r: &mut Recorder, bias: Option<&View>, dq: &View) {
         .read("aux", &c.aux, &[cut(2, 0, rows)])
         .write("dq", dq, &by_query);
     launch = match bias {
-        Some(bias) => launch.read("bias", bias, &[cut(1, 0, 1), cut(0, 1, queries)]),
+        Some(bias) => launch.read("bias", bias, &[cut(1, 0, 1), cut(0, 2, queries)]),
         None => launch.read("bias", c.x.q, &by_query),
     };
     r.launch(launch.flops(c.flops(2, 1)));
@@ -190,7 +197,7 @@ fn keys(c: &Common, r: &mut Recorder, bias: Option<&View>, dk: Option<&View>, dv
     let (rows, keys) = (64 >> shift, 1 << shift);
     let by_key = [cut(2, 0, rows), cut(0, 1, keys), cut(1, 2, 1)];
     let mut launch = c
-        .launch(source(), "backward_kv", c.uniform(shift, 1, false, [&dk, &dv]), [n.k.div_ceil(keys), n.h, n.b.div_ceil(rows)])
+        .launch(source(), "backward_kv", c.uniform(shift, 1, false, [&dk, &dv], bias), [n.k.div_ceil(keys), n.h, n.b.div_ceil(rows)])
         .read("q", c.x.q, &by_row_and_head(rows))
         .read("k", c.x.k, &by_key)
         .read("v", c.x.v, &by_key)
@@ -208,7 +215,7 @@ fn keys(c: &Common, r: &mut Recorder, bias: Option<&View>, dk: Option<&View>, dv
 /// Queries, keys and heads whose bias a workgroup sums up.
 const SUMMED: [usize; 3] = [16, 32, 4];
 
-/// A pair `[q, k, heads]` as a kernel binds it, and under the axes `[tiles of keys, q, keys of a tile, heads]` for its strides.
+/// Pairs `[t, q, k, heads]` as a kernel binds them, and under the axes `[t, tiles of keys, q, keys of a tile, heads]` for their strides.
 struct Tiles {
     bound: View,
     axes: View,
@@ -216,62 +223,99 @@ struct Tiles {
 }
 
 impl Tiles {
-    /// Where it lies, or `apart`, where all keys of a tile are near.
+    /// Where they lie, or `apart`, where all keys of a tile are near.
     fn new(r: &mut Recorder, pair: &View, apart: Option<DType>) -> Self {
-        let [q, k, heads] = pair.shape[..] else { panic!("a bias of {:?}", pair.shape) };
+        let [t, q, k, heads] = pair.shape[..] else { panic!("a bias of {:?}", pair.shape) };
         let [queries, keys, _] = SUMMED;
-        let shape = vec![k.div_ceil(keys), q, keys, heads];
+        let shape = vec![t, k.div_ceil(keys), q, keys, heads];
         if let Some(dtype) = apart {
             let held = r.temp(&shape, dtype);
-            return Self { bound: held.clone(), axes: held, cuts: [cut(1, 0, 1), cut(0, 1, queries)] };
+            return Self { bound: held.clone(), axes: held, cuts: [cut(1, 1, 1), cut(0, 2, queries)] };
         }
-        let strides = vec![keys * pair.strides[1], pair.strides[0], pair.strides[1], 1];
-        Self { bound: pair.clone(), axes: View { shape, strides, ..pair.clone() }, cuts: [cut(0, 0, queries), cut(1, 1, keys)] }
+        let [by_t, by_q, by_k] = [0, 1, 2].map(|axis| pair.strides[axis]);
+        let axes = View { shape, strides: vec![by_t, keys * by_k, by_q, by_k, 1], ..pair.clone() };
+        Self { bound: pair.clone(), axes, cuts: [cut(0, 1, queries), cut(1, 2, keys)] }
     }
 
     /// Whether no binding holds what a workgroup reads of a pair.
     fn far(r: &Recorder, pair: &View) -> bool {
         let [queries, keys, _] = SUMMED;
-        let tile = pair.span(&[0..queries.min(pair.shape[0]), 0..keys.min(pair.shape[1]), 0..pair.width()]);
+        let tile = pair.span(&[0..1, 0..queries.min(pair.shape[1]), 0..keys.min(pair.shape[2]), 0..pair.width()]);
         tile.len() * pair.dtype.size() + 1024 > r.traits.max_binding as usize
     }
 
-    /// Every tile of what lies apart, with the keys of the pair that it holds.
+    /// Some of the pairs.
+    fn some(&self, t: &Range<usize>) -> Self {
+        Self { bound: self.bound.slice(0, t.clone()), axes: self.axes.slice(0, t.clone()), cuts: self.cuts }
+    }
+
+    /// Every tile of what lies apart, with the keys of the pairs that it holds.
     fn each(&self, pair: &View) -> impl Iterator<Item = (View, View)> {
         let (held, pair, [_, keys, _]) = (self.bound.clone(), pair.clone(), SUMMED);
-        (0..pair.shape[1]).step_by(keys).map(move |from| {
-            let some = pair.slice(1, from..(from + keys).min(pair.shape[1]));
-            let tile = View {
-                offset: held.offset + from / keys * held.strides[0],
-                shape: some.shape.clone(),
-                strides: held.strides[1..].to_vec(),
-                ..held.clone()
-            };
-            (tile, some)
+        let k = pair.shape[2];
+        let places = (0..pair.shape[0]).flat_map(move |t| (0..k).step_by(keys).map(move |from| (t, from)));
+        places.map(move |(t, from)| {
+            let some = pair.nth(0, t).slice(1, from..(from + keys).min(k));
+            let tile = held.nth(0, t).nth(0, from / keys);
+            (tile.slice(1, 0..some.shape[1]), some)
         })
+    }
+}
+
+/// Rows of b, and which pairs they have, that one launch sums up, and whether it goes on from the last one.
+pub(super) struct Part {
+    pub rows: Range<usize>,
+    pub pairs: Range<usize>,
+    pub chain: bool,
+}
+
+/// The parts of all rows, none of which has more than `step` where that can be.
+pub(super) fn parts(c: &Common, step: usize) -> Vec<Part> {
+    let (n, t) = (c.n.b, c.n.t);
+    let cut = |rows: Range<usize>, step: usize, pairs: Range<usize>| {
+        let first = rows.start;
+        let part = move |from: usize| Part { rows: from..(from + step).min(rows.end), pairs: pairs.clone(), chain: from > first };
+        (first..rows.end).step_by(step).map(part).collect::<Vec<_>>()
+    };
+    match c.op.run.max(1) {
+        // Every part has as many rows of all pairs.
+        1 => cut(0..n, (step / t * t).max(t), 0..t),
+        run if step < n && t > 1 => {
+            assert_eq!(n, run * t, "rows of {t} biases in runs of {run}");
+            (0..t).flat_map(|t| cut(t * run..(t + 1) * run, step, t..t + 1)).collect()
+        }
+        _ => cut(0..n, step, 0..t),
     }
 }
 
 fn pair_bias(c: &Common, r: &mut Recorder, dbias: &View) {
     let (n, pair, [queries, keys, heads]) = (&c.n, c.x.bias.expect("a bias that has a gradient"), SUMMED);
-    let step = c.rows_that_fit(r, keys, heads);
+    assert_eq!((c.op.first, n.b % n.t), (0, 0), "the gradient of {} biases of {} rows, the first of which is {}", n.t, n.b, c.op.first);
+    // Several pairs share the grid's third dimension with the heads, which can then not be cut along it.
+    let (several, heads_of) = (n.t > 1, if n.t > 1 { n.h } else { heads });
+    let step = c.rows_that_fit(r, keys, heads_of);
     let apart = Tiles::far(r, pair).then_some(pair.dtype);
     let bias = Tiles::new(r, pair, apart);
     for (tile, some) in apart.iter().flat_map(|_| bias.each(pair)) {
         copy(r, &tile, &some);
     }
     // Sums that several launches make stay in single precision.
-    let apart = (Tiles::far(r, dbias) || step < n.b && dbias.dtype != DType::F32).then_some(DType::F32);
+    let parts = parts(c, step);
+    let apart = (Tiles::far(r, dbias) || parts.iter().any(|p| p.chain) && dbias.dtype != DType::F32).then_some(DType::F32);
     let sums = Tiles::new(r, dbias, apart);
-    let tile = |grid: usize, positions: usize| [cut(grid, 1, positions), cut(2, 2, heads)];
-    for from in (0..n.b).step_by(step) {
-        c.with_rows(from..(from + step).min(n.b), |c| {
-            let groups = [n.q.div_ceil(queries), n.k.div_ceil(keys), n.h.div_ceil(heads)];
+    let tile = |grid: usize, positions: usize| {
+        let along = cut(grid, 1, positions);
+        if several { [along; 2] } else { [along, cut(2, 2, heads)] }
+    };
+    for part in parts {
+        let (sums, bias) = (sums.some(&part.pairs), bias.some(&part.pairs));
+        c.with_rows(part.rows, part.pairs.len(), |c| {
+            let groups = [n.q.div_ceil(queries), n.k.div_ceil(keys), n.h.div_ceil(heads) * part.pairs.len()];
             r.launch(
                 c.launch(
                     shader!("evoformer/attention/backward_bias"),
                     "backward_bias",
-                    c.uniform(0, 1, from > 0, [&sums.axes, &bias.axes]),
+                    c.uniform(0, 1, part.chain, [&sums.axes, &bias.axes], None),
                     groups,
                 )
                 .read("q", c.x.q, &tile(0, queries))

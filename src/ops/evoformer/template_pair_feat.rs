@@ -14,8 +14,8 @@ const BINS: usize = 39;
 /// Features of a pair: bins, mask, both types, unit vector, backbone mask.
 pub const FEATURES: usize = BINS + 1 + 22 + 22 + 3 + 1;
 
-/// `aatype [n] i32` (0..=21), `pseudo_beta [n, 3]`, `pseudo_beta_mask [n]`, `positions [n, 37, 3]`, `masks [n, 37]` of one template to
-/// `[n, n, 88]`: bins of the distance between pseudo-betas, the product of their masks, the types of column and row, the unit vector from
+/// `aatype [t, n] i32` (0..=21), `pseudo_beta [t, n, 3]`, `pseudo_beta_mask [t, n]`, `positions [t, n, 37, 3]`, `masks [t, n, 37]` of t
+/// templates to `[n, t n, 88]`, the templates' pairs side by side: bins of the distance between pseudo-betas, the product of their masks, the types of column and row, the unit vector from
 /// the row's backbone frame to the column's, the product of the backbone masks, by which everything is multiplied (QUIRKS 17).
 /// There is no gradient.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +30,10 @@ impl Op for TemplatePairFeat {
     }
 
     fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
-        let n = x[0][0];
-        let fits = x[0] == [n] && x[1] == [n, 3] && x[2] == [n] && x[3] == [n, 37, 3] && x[4] == [n, 37];
-        assert!(fits, "template_pair_feat of {x:?}: [n], [n, 3], [n], [n, 37, 3], [n, 37]");
-        vec![Spec::of(&[n, n, FEATURES])]
+        let [t, n] = *x[0] else { panic!("template_pair_feat of {x:?}: types are [t, n]") };
+        let fits = x[1] == [t, n, 3] && x[2] == [t, n] && x[3] == [t, n, 37, 3] && x[4] == [t, n, 37];
+        assert!(fits, "template_pair_feat of {x:?}: [t, n], [t, n, 3], [t, n], [t, n, 37, 3], [t, n, 37]");
+        vec![Spec::of(&[n, t * n, FEATURES])]
     }
 
     fn differentiable(&self, _i: usize) -> bool {
@@ -45,9 +45,9 @@ impl Op for TemplatePairFeat {
     }
 
     fn forward(&self, r: &mut Recorder, x: &[View], y: &[View]) {
-        let n = x[0].width();
-        let uniform = UniformData::of(&[("n", n.into()), ("unit_vector", u32::from(self.unit_vector).into())]);
-        let mut launch = Launch::new(source(), "forward", uniform, [(n * FEATURES / 4).div_ceil(64), n, 1]);
+        let [t, n] = x[0].shape[..] else { unreachable!("two axes") };
+        let fields = [("n", n.into()), ("templates", t.into()), ("unit_vector", u32::from(self.unit_vector).into())];
+        let mut launch = Launch::new(source(), "forward", UniformData::of(&fields), [(n * FEATURES / 4).div_ceil(64), n, t]);
         for (name, view) in ["aatype", "beta", "beta_mask", "atoms", "masks"].into_iter().zip(x) {
             launch = launch.read(name, view, &[]);
         }
@@ -57,12 +57,13 @@ impl Op for TemplatePairFeat {
     fn backward(&self, _r: &mut Recorder, _b: &Backward) {}
 
     fn reference(&self, x: &[Array]) -> Vec<Array> {
-        let n = x[0].width();
+        let (templates, n) = (x[0].shape[0], x[0].shape[1]);
         let point = |a: &Array, at: usize| glam::DVec3::from_slice(&a.data[at * 3..at * 3 + 3]);
         let atom = |i: usize, a: usize| point(&x[3], i * 37 + a);
         let backbone = |i: usize| (0..3).map(|a| x[4].data[i * 37 + a]).product::<f64>();
-        let mut y = Vec::with_capacity(n * n * FEATURES);
-        for (i, j) in (0..n * n).map(|at| (at / n, at % n)) {
+        let mut y = Vec::with_capacity(n * templates * n * FEATURES);
+        for (i, t, j) in (0..n * templates * n).map(|at| (at / n / templates, at / n % templates, at % n)) {
+            let (i, j) = (t * n + i, t * n + j);
             let mask = backbone(i) * backbone(j);
             let square = point(&x[1], i).distance_squared(point(&x[1], j));
             let edge = |k: usize| (3.25 + 1.25 * k as f64).powi(2);
@@ -81,6 +82,6 @@ impl Op for TemplatePairFeat {
             y.extend(shown.to_array());
             y.push(mask * mask);
         }
-        vec![Array::new(&[n, n, FEATURES], y)]
+        vec![Array::new(&[n, templates * n, FEATURES], y)]
     }
 }

@@ -13,18 +13,27 @@ use crate::tensor::DType;
 /// Pairs that a workgroup of the tiled kernel makes, along `i` and along `j`.
 const PAIRS: [usize; 2] = [64, 32];
 
-/// Left `a` and right `b`, both `[n, n, c]` and already masked and gated, to `y [n, n, c]`, summed in f32.
+/// Left `a` and right `b`, both `[n, t n, c]`, to `y [n, t n, c]`, summed in f32: t squares side by side, each of which knows nothing of the
+/// others (templates, or one pair representation).
 #[derive(Debug, Clone, Copy)]
 pub struct TriangleProduct {
     /// `y[i, j] = sum_k a[i, k] b[j, k]`; otherwise incoming edges, `y[i, j] = sum_k a[k, j] b[k, i]` as AlphaFold's code has it (left
     /// and right are swapped relative to the paper's Algorithm 12).
     pub outgoing: bool,
-    /// The sides are made where they are read: inputs are the projections of `a`, then of `b`, `[n, n, 2 c]` with c whole groups, their gates
-    /// before the sigmoids, which lie alike, and a mask `[n, n]` without a gradient.
+    /// The sides are masked and gated where they are read: inputs are the projections of `a`, then of `b`, `[n, t n, 2 c]` with c whole groups,
+    /// their gates before the sigmoids, which lie alike, and a mask `[n, t, n]` without a gradient. Otherwise the inputs are the sides.
     pub gated: bool,
 }
 
-/// A side `[n, n, c]`, strided as it likes: as it is, or under a gate of its shape and a mask `[n, n]`.
+/// The axes of a residue and of the other one in the views below.
+const AXES: [usize; 2] = [0, 2];
+
+/// `[n, t n, c]` as `[n, t, n, c]`.
+fn squares(v: &View) -> View {
+    v.regroup(1..2, &[v.shape[1] / v.shape[0], v.shape[0]])
+}
+
+/// A side `[n, t, n, c]`, strided as it likes: as it is, or under a gate of its shape and a mask `[n, t, n]`.
 #[derive(Debug)]
 struct Side {
     x: View,
@@ -33,7 +42,12 @@ struct Side {
 
 impl Side {
     fn plain(x: &View) -> Self {
-        Self { x: x.clone(), gate: None }
+        Self { x: squares(x), gate: None }
+    }
+
+    /// Square `t`, `[n, n, c]`, with its mask `[n, n]`.
+    fn square(&self, t: usize) -> Self {
+        Self { x: self.x.nth(1, t), gate: self.gate.as_ref().map(|both| both.each_ref().map(|v| v.nth(1, t))) }
     }
 
     /// Values, gate and mask; what is not there is the values again, so that a binding names memory that is there.
@@ -42,17 +56,18 @@ impl Side {
     }
 }
 
-/// The two sides that lie next to each other in `[n, n, 2 c]`.
+/// The two sides that lie next to each other in `[n, t n, 2 c]`.
 fn halves(both: &View) -> [View; 2] {
     let c = both.width() / 2;
     [0..c, c..2 * c].map(|part| both.slice(2, part))
 }
 
-/// One product of matrices for each channel: `y[.., c] = a[.., c] b[.., c]`, all `[n, n, c]`, the first two axes of `a` and `b` in the order
-/// that `ta` and `tb` say.
+/// One product of matrices for each square and channel: `y[.., c] = a[.., c] b[.., c]`, the axes of residues of `a` and `b` in the order that
+/// `ta` and `tb` say.
 fn product(r: &mut Recorder, a: (&Side, bool), b: (&Side, bool), y: &View) {
+    let y = &squares(y);
     if r.traits.family != Family::Tiled || !tiled(r, a, b, y) {
-        by_channel(r, a, b, y);
+        (0..y.shape[1]).for_each(|t| by_channel(r, a, b, y, t));
     }
 }
 
@@ -62,11 +77,11 @@ fn tiled(r: &mut Recorder, (a, ta): (&Side, bool), (b, tb): (&Side, bool), y: &V
     // A window begins at an aligned byte, so that a little room is left in front of it.
     let limit = (r.traits.max_binding as usize).saturating_sub(1024);
     let fits = |v: &View, rows: usize, columns: usize| {
-        let ranges = [0..rows.min(n), 0..columns.min(n), 0..c];
+        let ranges = [0..rows.min(n), 0..v.shape[1], 0..columns.min(n), 0..c];
         v.span(&ranges[..v.shape.len()]).len() * v.dtype.size() <= limit
     };
     // The axes of k, and how much of it a launch may reach along: the sum goes on from what the last launch stored.
-    let axes = [usize::from(!ta), usize::from(tb)];
+    let axes = [AXES[usize::from(!ta)], AXES[usize::from(tb)]];
     let reach = |side: &Side, axis: usize, pairs: usize, k: usize| {
         side.views().into_iter().all(|v| if axis == 0 { fits(v, k, pairs) } else { fits(v, pairs, k) })
     };
@@ -80,9 +95,9 @@ fn tiled(r: &mut Recorder, (a, ta): (&Side, bool), (b, tb): (&Side, bool), y: &V
     for from in (0..n).step_by(step) {
         let part = from..(from + step).min(n);
         let [a_part, b_part] = [(a, axes[0]), (b, axes[1])].map(|(side, axis)| side.views().map(|v| v.slice(axis, part.clone())));
-        let groups = [n.div_ceil(PAIRS[0]), n.div_ceil(PAIRS[1]), y.groups().div_ceil(2)];
+        let groups = [n.div_ceil(PAIRS[0]), n.div_ceil(PAIRS[1]), y.groups().div_ceil(2) * y.shape[1]];
         let uniform = uniform(part.len(), [(&a_part, axes[0]), (&b_part, axes[1])], y);
-        let (i, j) = ([cut(0, 1 - axes[0], PAIRS[0])], [cut(1, 1 - axes[1], PAIRS[1])]);
+        let (i, j) = ([cut(0, 2 - axes[0], PAIRS[0])], [cut(1, 2 - axes[1], PAIRS[1])]);
         let constant = |there: bool| f64::from(u8::from(there));
         let launch = Launch::new(shader!("evoformer/triangle_product"), "product", uniform, groups)
             .constant("CHAIN", constant(from > 0))
@@ -90,24 +105,30 @@ fn tiled(r: &mut Recorder, (a, ta): (&Side, bool), (b, tb): (&Side, bool), y: &V
             .constant("B_GATED", constant(b.gate.is_some()));
         let launch = launch.read("a", &a_part[0], &i).read("a_gate", &a_part[1], &i).read("a_mask", &a_part[2], &i);
         let launch = launch.read("b", &b_part[0], &j).read("b_gate", &b_part[1], &j).read("b_mask", &b_part[2], &j);
-        let launch = launch.write("y", y, &[cut(0, 0, PAIRS[0]), cut(1, 1, PAIRS[1])]);
-        r.launch(launch.flops(2.0 * (n * n * part.len() * c) as f64));
+        let launch = launch.write("y", y, &[cut(0, AXES[0], PAIRS[0]), cut(1, AXES[1], PAIRS[1])]);
+        r.launch(launch.flops(2.0 * (n * y.shape[1] * n * part.len() * c) as f64));
     }
     true
 }
 
 /// Of `k` terms; each operand with the axis of k.
 fn uniform(k: usize, sides: [(&[View; 3], usize); 2], y: &View) -> UniformData {
-    let stride = |v: &View, axis: usize| v.strides[axis] / if v.shape.len() == 2 { 1 } else { LANES }; // A mask is read by element.
-    let strides = sides.map(|(views, axis)| views.each_ref().map(|v| [stride(v, 1 - axis), stride(v, axis)]).concat()).concat();
-    let names = ["ai", "ak", "agi", "agk", "ami", "amk", "bj", "bk", "bgj", "bgk", "bmj", "bmk"];
-    let sizes = [("n", y.shape[0]), ("k", k), ("groups", y.groups()), ("y0", stride(y, 0)), ("y1", stride(y, 1))];
+    let stride = |v: &View, axis: usize| v.strides[axis] / if v.shape.len() == 3 { 1 } else { LANES }; // A mask is read by element.
+    let of = |v: &View, k: usize| [stride(v, 1), stride(v, 2 - k), stride(v, k)];
+    let strides = sides.map(|(views, axis)| views.each_ref().map(|v| of(v, axis)).concat()).concat();
+    let a = ["at", "ai", "ak", "agt", "agi", "agk", "amt", "ami", "amk"];
+    let b = ["bt", "bj", "bk", "bgt", "bgj", "bgk", "bmt", "bmj", "bmk"];
+    let names = [a, b].concat();
+    let [y0, yt, y1] = [0, 1, 2].map(|axis| stride(y, axis));
+    let sizes = [("n", y.shape[0]), ("k", k), ("groups", y.groups()), ("y0", y0), ("yt", yt), ("y1", y1)];
     let fields: Vec<_> = sizes.into_iter().chain(names.into_iter().zip(strides)).map(|(name, v)| (name, v.into())).collect();
     UniformData::of(&fields)
 }
 
-/// The product with channels turned to the outside and back. Workspace: as many channels at a time as twice the device's limit allows.
-fn by_channel(r: &mut Recorder, (a, ta): (&Side, bool), (b, tb): (&Side, bool), y: &View) {
+/// The product of square `t` with channels turned to the outside and back. Workspace: as many channels at a time as twice the device's limit
+/// allows.
+fn by_channel(r: &mut Recorder, (a, ta): (&Side, bool), (b, tb): (&Side, bool), y: &View, t: usize) {
+    let (y, [a, b]) = (&y.nth(1, t), [a, b].map(|side| side.square(t)));
     let (n, c) = (y.shape[0], y.shape[2]);
     let all = [&a.x, &b.x, y];
     let bytes = n * padded(n) * all.iter().map(|v| v.dtype.size()).sum::<usize>();
@@ -116,7 +137,7 @@ fn by_channel(r: &mut Recorder, (a, ta): (&Side, bool), (b, tb): (&Side, bool), 
     for from in (0..c).step_by(step) {
         let channels = from..(from + step).min(c);
         let part = held.each_ref().map(|v| v.slice(1, 0..channels.len()));
-        for (side, to) in [a, b].into_iter().zip(&part) {
+        for (side, to) in [&a, &b].into_iter().zip(&part) {
             let gate = side.gate.as_ref().map(|[gate, mask]| [gate.slice(2, channels.clone()), mask.clone()]);
             turn_gated(r, &side.x.slice(2, channels.clone()), gate.as_ref(), to);
         }
@@ -136,9 +157,9 @@ impl TriangleProduct {
         if !self.gated {
             return [0, 1].map(|i| Side::plain(&x[i]));
         }
-        let gates = halves(&x[1]).map(|gate| [gate, x[2].clone()]);
+        let gates = halves(&x[1]).map(|gate| [squares(&gate), x[2].clone()]);
         let mut gates = gates.into_iter();
-        halves(&x[0]).map(|projection| Side { x: projection, gate: gates.next() })
+        halves(&x[0]).map(|projection| Side { gate: gates.next(), ..Side::plain(&projection) })
     }
 }
 
@@ -148,15 +169,15 @@ impl Op for TriangleProduct {
     }
 
     fn shapes(&self, x: &[&[usize]]) -> Vec<Spec> {
-        let fits = x.len() == 2 + usize::from(self.gated) && x[0] == x[1] && x[0].len() == 3 && x[0][0] == x[0][1];
-        assert!(fits, "triangle_product of {x:?}: both are [n, n, c]");
+        let fits = x.len() == 2 + usize::from(self.gated) && x[0] == x[1] && x[0].len() == 3 && x[0][1].is_multiple_of(x[0][0]);
+        assert!(fits, "triangle_product of {x:?}: both are [n, t n, c], with gates a mask follows");
         if !self.gated {
             return vec![Spec::of(x[0])];
         }
-        let [n, _, both] = x[0] else { unreachable!("three axes") };
-        let fits = both.is_multiple_of(2 * LANES) && x[2] == [*n, *n];
-        assert!(fits, "triangle_product of {x:?}: projections and gates are [n, n, 2 c] with c whole groups, a mask [n, n]");
-        vec![Spec::of(&[*n, *n, both / 2])]
+        let [n, columns, both] = x[0] else { unreachable!("three axes") };
+        let fits = both.is_multiple_of(2 * LANES) && x[2] == [*n, columns / n, *n];
+        assert!(fits, "triangle_product of {x:?}: projections and gates are [n, t n, 2 c] with c whole groups, a mask [n, t, n]");
+        vec![Spec::of(&[*n, *columns, both / 2])]
     }
 
     fn strided(&self, _i: usize) -> bool {
@@ -199,17 +220,18 @@ impl Op for TriangleProduct {
     fn reference(&self, x: &[Array]) -> Vec<Array> {
         if self.gated {
             let both = &Gated::with_gate(true).reference(x)[0];
-            let (n, c) = (both.shape[0], both.shape[2] / 2);
+            let c = both.shape[2] / 2;
             let side = |half: usize| both.data.chunks(c).skip(half).step_by(2).flatten().copied().collect();
-            let sides = [0, 1].map(|half| Array::new(&[n, n, c], side(half)));
+            let sides = [0, 1].map(|half| Array::new(&[both.shape[0], both.shape[1], c], side(half)));
             return Self { gated: false, ..*self }.reference(&sides);
         }
-        let (n, c) = (x[0].shape[0], x[0].shape[2]);
-        let at = |v: &Array, i: usize, j: usize, q: usize| v.data[(i * n + j) * c + q];
+        let [n, columns, c] = x[0].shape[..] else { unreachable!("three axes") };
         let mut y = Array::zeros(&x[0].shape);
-        for (i, j, q) in (0..n * n * c).map(|f| (f / c / n, f / c % n, f % c)) {
-            let term = |k| if self.outgoing { at(&x[0], i, k, q) * at(&x[1], j, k, q) } else { at(&x[0], k, j, q) * at(&x[1], k, i, q) };
-            y.data[(i * n + j) * c + q] = (0..n).map(term).sum();
+        for (i, column, q) in (0..n * columns * c).map(|f| (f / c / columns, f / c % columns, f % c)) {
+            let (t, j) = (column / n, column % n);
+            let at = |v: &Array, i: usize, j: usize| v.data[(i * columns + t * n + j) * c + q];
+            let term = |k| if self.outgoing { at(&x[0], i, k) * at(&x[1], j, k) } else { at(&x[0], k, j) * at(&x[1], k, i) };
+            y.data[(i * columns + column) * c + q] = (0..n).map(term).sum();
         }
         vec![y]
     }

@@ -14,12 +14,15 @@ use anyfold::tensor::{DType, HostTensor};
 
 use super::{Case, Draw, case, draw};
 
-const NONE: Attention = Attention { mask: false, bias: false, turned: false, gate: false };
+const NONE: Attention = Attention { mask: false, bias: false, turned: false, gate: false, run: 0, first: 0 };
 const MASK: Attention = Attention { mask: true, ..NONE };
 const BIAS: Attention = Attention { bias: true, ..NONE };
 const GATE: Attention = Attention { gate: true, ..NONE };
 const TURNED: Attention = Attention { bias: true, turned: true, ..NONE };
-const ALL: Attention = Attention { mask: true, bias: true, turned: false, gate: true };
+const ALL: Attention = Attention { mask: true, bias: true, gate: true, ..NONE };
+
+/// Two squares of twelve rows.
+const BESIDE: &[&[usize]] = &[&[24, 12, 5, 8], &[24, 9, 5, 8], &[24, 9, 5, 8], &[2, 12, 9, 5], &[5, 2, 12, 9]];
 
 pub(super) fn cases() -> Vec<Case> {
     use Draw::{HeadsOf, Mask, MaskWithout, Signed};
@@ -27,16 +30,40 @@ pub(super) fn cases() -> Vec<Case> {
         case("attention 1", NONE, &[&[1, 1, 1, 3], &[1, 1, 1, 3], &[1, 1, 1, 3]]),
         case("attention", NONE, &[&[2, 5, 3, 6], &[2, 7, 3, 6], &[2, 7, 3, 9]]),
         case("attention gate", GATE, &[&[2, 6, 1, 8], &[2, 3, 1, 8], &[2, 3, 1, 5], &[2, 6, 1, 5]]),
-        case("attention bias", BIAS, &[&[3, 33, 5, 8], &[3, 9, 5, 8], &[3, 9, 5, 8], &[33, 9, 5]]),
+        case("attention bias", BIAS, &[&[3, 33, 5, 8], &[3, 9, 5, 8], &[3, 9, 5, 8], &[1, 33, 9, 5]]),
         // More rows than a small binding holds, one after the other in the gradient of the bias.
-        case("attention bias of rows", BIAS, &[&[150, 5, 3, 16], &[150, 6, 3, 16], &[150, 6, 3, 16], &[5, 6, 3]]),
-        case("attention turned", TURNED, &[&[3, 33, 5, 8], &[3, 9, 5, 8], &[3, 9, 5, 8], &[33, 9, 5], &[5, 33, 9]]).drawn(&[
+        case("attention bias of rows", BIAS, &[&[150, 5, 3, 16], &[150, 6, 3, 16], &[150, 6, 3, 16], &[1, 5, 6, 3]]),
+        case("attention turned", TURNED, &[&[3, 33, 5, 8], &[3, 9, 5, 8], &[3, 9, 5, 8], &[1, 33, 9, 5], &[5, 1, 33, 9]]).drawn(&[
             Signed,
             Signed,
             Signed,
             Signed,
             HeadsOf(3),
         ]),
+        // Biases of squares, one above another and side by side.
+        case(
+            "attention above",
+            Attention { run: 9, ..ALL },
+            &[&[27, 9, 2, 8], &[27, 9, 2, 8], &[27, 9, 2, 8], &[27, 9], &[3, 9, 9, 2], &[27, 9, 2, 8]],
+        )
+        .drawn(&[Signed, Signed, Signed, MaskWithout(9)]),
+        case("attention side by side", Attention { run: 1, ..TURNED }, BESIDE).drawn(&[Signed, Signed, Signed, Signed, HeadsOf(3)]),
+        // More rows than a small binding holds of either.
+        case(
+            "attention above of rows",
+            Attention { run: 75, ..BIAS },
+            &[&[150, 9, 3, 16], &[150, 8, 3, 16], &[150, 8, 3, 16], &[2, 9, 8, 3]],
+        ),
+        case(
+            "attention beside of rows",
+            Attention { run: 1, ..BIAS },
+            &[&[150, 5, 3, 16], &[150, 6, 3, 16], &[150, 6, 3, 16], &[2, 5, 6, 3]],
+        ),
+        case(
+            "attention beside of tiles",
+            Attention { run: 1, ..BIAS },
+            &[&[150, 33, 5, 8], &[150, 9, 5, 8], &[150, 9, 5, 8], &[3, 33, 9, 5]],
+        ),
         case("attention mask", MASK, &[&[3, 17, 2, 16], &[3, 33, 2, 16], &[3, 33, 2, 16], &[3, 33]]).drawn(&[
             Signed,
             Signed,
@@ -49,13 +76,9 @@ pub(super) fn cases() -> Vec<Case> {
             Signed,
             MaskWithout(4),
         ]),
-        case("attention 33", ALL, &[&[3, 33, 2, 32], &[3, 33, 2, 32], &[3, 33, 2, 32], &[3, 33], &[33, 33, 2], &[3, 33, 2, 32]]).drawn(&[
-            Signed,
-            Signed,
-            Signed,
-            MaskWithout(33),
-        ]),
-        case("attention 129", ALL, &[&[1, 129, 1, 8], &[1, 129, 1, 8], &[1, 129, 1, 8], &[1, 129], &[129, 129, 1], &[1, 129, 1, 8]])
+        case("attention 33", ALL, &[&[3, 33, 2, 32], &[3, 33, 2, 32], &[3, 33, 2, 32], &[3, 33], &[1, 33, 33, 2], &[3, 33, 2, 32]])
+            .drawn(&[Signed, Signed, Signed, MaskWithout(33)]),
+        case("attention 129", ALL, &[&[1, 129, 1, 8], &[1, 129, 1, 8], &[1, 129, 1, 8], &[1, 129], &[1, 129, 129, 1], &[1, 129, 1, 8]])
             .drawn(&[Signed, Signed, Signed, Mask]),
         // Eight heads share keys and values: the queries of one row are its heads.
         case("attention global", MASK, &[&[3, 8, 1, 8], &[3, 129, 1, 8], &[3, 129, 1, 8], &[3, 129]]).drawn(&[
@@ -88,7 +111,7 @@ fn pair_attention(gpu: &Gpu, cache: &Cache, dtype: DType, (sliced, turned): (boo
     let x: Vec<_> = parts.iter().map(|t| t.permute(order)).collect();
     let mask = graph.input("mask", &[N, N, 1], dtype, false);
     let mask = mask.permute(&order[..3]);
-    let pair = bias.permute(&order[..3]);
+    let pair = bias.permute(&order[..3]).regroup(0..1, &[1, N]);
     let y = graph.apply_all(std::rc::Rc::new(ALL), &[x[0], x[1], x[2], mask, pair, x[3]])[0];
     let y = y.permute(order);
     let seed = graph.input("seed", &[N, N, 2, 6], dtype, false);

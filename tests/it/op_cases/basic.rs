@@ -78,7 +78,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("dropout", dropout(Share::Nothing, false), &[&[67, 33], &[5]]).drawn(&[Draw::Signed, Draw::Below(99)]),
         case("dropout residual", dropout(Share::Nothing, true), &[&[19, 6], &[19, 6], &[5]]).drawn(DROPPED),
         case("dropout by row", dropout(Share::Rows, true), &[&[7, 17, 33], &[7, 17, 33], &[5]]).drawn(DROPPED),
-        case("dropout by column", dropout(Share::Columns, true), &[&[7, 17, 33], &[7, 17, 33], &[5]]).drawn(DROPPED),
+        case("dropout by column", dropout(Share::Columns(17), true), &[&[7, 17, 33], &[7, 17, 33], &[5]]).drawn(DROPPED),
+        case("dropout by some columns", dropout(Share::Columns(6), true), &[&[7, 18, 33], &[7, 18, 33], &[5]]).drawn(DROPPED),
         case("embedding 1", embedding(false, None), &[&[1], &[1, 1]]).drawn(&[Draw::Below(1)]),
         case("embedding", embedding(false, None), &[&[3, 33], &[7, 9]]).drawn(&[Draw::Below(7)]),
         case("embedding beyond the table", embedding(true, None), &[&[2, 5, 7], &[4, 6], &[6]]).drawn(&[Draw::Below(6)]),
@@ -114,9 +115,11 @@ pub(super) fn cases() -> Vec<Case> {
         case("linear norm residual", Linear { after: After::Residual, ..normed(linear(false, Act::None)) }, NORMED),
         case("linear dropout", dropped(Share::Nothing, false), &[&[6, 9, 12], &[12, 21], &[21], &[6, 9, 21], &[5]]).drawn(AFTER),
         case("linear dropout row", dropped(Share::Rows, false), &[&[6, 70, 12], &[12, 21], &[21], &[6, 70, 21], &[5]]).drawn(AFTER),
-        case("linear dropout column", dropped(Share::Columns, false), &[&[6, 9, 12], &[12, 73], &[73], &[6, 9, 73], &[5]]).drawn(AFTER),
+        case("linear dropout column", dropped(Share::Columns(9), false), &[&[6, 9, 12], &[12, 73], &[73], &[6, 9, 73], &[5]]).drawn(AFTER),
         case("linear dropout plain", dropped(Share::Rows, false), &[&[53, 12], &[12, 21], &[21], &[53, 21], &[5]]).drawn(AFTER),
-        case("linear dropout turned", dropped(Share::Columns, true), &[&[6, 9, 12], &[12, 21], &[21], &[9, 6, 21], &[5]]).drawn(AFTER),
+        case("linear dropout turned", dropped(Share::Columns(6), true), &[&[6, 9, 12], &[12, 21], &[21], &[9, 6, 21], &[5]]).drawn(AFTER),
+        case("linear dropout squares turned", dropped(Share::Columns(3), true), &[&[6, 9, 12], &[12, 21], &[21], &[9, 6, 21], &[5]])
+            .drawn(AFTER),
         case("linear dropout row turned", dropped(Share::Rows, true), &[&[6, 70, 12], &[12, 21], &[21], &[70, 6, 21], &[5]]).drawn(AFTER),
     ]
 }

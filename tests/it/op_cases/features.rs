@@ -18,7 +18,9 @@ pub(super) fn cases() -> Vec<Case> {
         case("pseudo beta", PseudoBeta, &[&[67], &[67, 37, 3]]).drawn(&[Draw::Below(21)]),
         case("extra features 1", ExtraMsaFeat, &[&[1, 1], &[1, 1], &[1, 1]]).drawn(EXTRA),
         case("extra features", ExtraMsaFeat, &[&[5, 33], &[5, 33], &[5, 33]]).drawn(EXTRA),
-        case("template pairs", template(false), &[&[13], &[13, 3], &[13], &[13, 37, 3], &[13, 37]]).drawn(TEMPLATE),
-        case("template pairs with vectors", template(true), &[&[13], &[13, 3], &[13], &[13, 37, 3], &[13, 37]]).drawn(TEMPLATE),
+        case("templates side by side", template(true), &[&[3, 7], &[3, 7, 3], &[3, 7], &[3, 7, 37, 3], &[3, 7, 37]]).drawn(TEMPLATE),
+        case("template pairs", template(false), &[&[1, 13], &[1, 13, 3], &[1, 13], &[1, 13, 37, 3], &[1, 13, 37]]).drawn(TEMPLATE),
+        case("template pairs with vectors", template(true), &[&[1, 13], &[1, 13, 3], &[1, 13], &[1, 13, 37, 3], &[1, 13, 37]])
+            .drawn(TEMPLATE),
     ]
 }

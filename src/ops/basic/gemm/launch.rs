@@ -60,8 +60,9 @@ fn uniform(g: &Gemm, o: &Operands, n0: usize, last: bool, bias: Option<&View>, t
     let (first, [f0, f1, f2]) = o.rows;
     fields.push(("eps", g.norm.map_or(0.0, |norm| norm.eps).into()));
     fields.extend([("threshold", op.threshold().into()), ("kept", op.kept().into())]);
-    fields.extend([("key_lo", (op.key as u32).into()), ("key_hi", ((op.key >> 32) as u32).into()), ("share", (op.share as u32).into())]);
-    let places = [("n_j", n_j), ("wide", g.c.groups()), ("f0", f0), ("f1", f1), ("f2", f2), ("first", first), ("g0", n0 / LANES)];
+    fields.extend([("key_lo", (op.key as u32).into()), ("key_hi", ((op.key >> 32) as u32).into())]);
+    fields.extend(op.share.numbers(n_j));
+    let places = [("wide", g.c.groups()), ("f0", f0), ("f1", f1), ("f2", f2), ("first", first), ("g0", n0 / LANES)];
     fields.extend(places.map(|(name, v)| (name, v.into())));
     fields.push(("heads", g.turned.map_or(0, |t| t.shape[0]).into()));
     UniformData::of(&fields)

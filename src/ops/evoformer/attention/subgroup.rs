@@ -8,7 +8,7 @@ use crate::gpu::view::LANES;
 use crate::gpu::{Recorder, View};
 use crate::ops::basic::copy::copy;
 use crate::ops::evoformer::attention::{Attention, Inputs};
-use crate::ops::evoformer::attention_backward::Common;
+use crate::ops::evoformer::attention_backward::{Common, parts};
 use crate::tensor::DType;
 
 /// Queries or keys that a workgroup holds.
@@ -35,10 +35,17 @@ const BY_TILE: [Cut; 3] = [cut(2, 0, 1), cut(0, 1, TILE), cut(1, 2, 1)];
 const BY_ROW: [Cut; 2] = [cut(2, 0, 1), cut(1, 2, 1)];
 /// What a row has once for all heads and positions.
 const WHOLE_ROW: [Cut; 1] = [cut(2, 0, 1)];
-/// Tiles of a pair `[heads, tiles, other, 32]`.
-const PAIRS: [Cut; 2] = [cut(1, 0, 1), cut(0, 1, 1)];
+/// Tiles of pairs `[heads, t, tiles, other, 32]`.
+const PAIRS: [Cut; 2] = [cut(1, 0, 1), cut(0, 2, 1)];
 
-/// Turns `pair [i, j, heads]` to tiles or, with `out`, writes it from them.
+/// Turns every `pair [t, i, j, heads]` to tiles or, with `out`, writes it from them.
+fn turn_all(r: &mut Recorder, pairs: &View, tiles: &View, out: bool) {
+    for t in 0..pairs.shape[0] {
+        turn(r, &pairs.nth(0, t), &tiles.nth(1, t), out);
+    }
+}
+
+/// Turns `pair [i, j, heads]` to tiles `[heads, tiles, other, 32]` or, with `out`, writes it from them.
 fn turn(r: &mut Recorder, pair: &View, tiles: &View, out: bool) {
     let fields = UniformData::of(&[
         ("n_i", pair.shape[0].into()),
@@ -61,20 +68,21 @@ fn turn(r: &mut Recorder, pair: &View, tiles: &View, out: bool) {
 
 /// Workspace for a pair of which a binding cannot hold a tile, because it is some columns of a wide projection.
 fn near(r: &mut Recorder, pair: &View) -> Option<View> {
-    let tile = pair.span(&[0..TILE.min(pair.shape[0]), 0..8.min(pair.shape[1]), 0..pair.shape[2]]);
+    let tile = pair.span(&[0..1, 0..TILE.min(pair.shape[1]), 0..8.min(pair.shape[2]), 0..pair.width()]);
     let far = tile.len() * pair.dtype.size() + 1024 > r.traits.max_binding as usize;
     far.then(|| r.temp(&pair.shape, pair.dtype))
 }
 
-/// The bias `[i, j, heads]` as `[heads, tiles of i, j, 32]`.
+/// The bias `[t, i, j, heads]` as `[heads, t, tiles of i, j, 32]`.
 fn tiled(r: &mut Recorder, pair: &View) -> View {
     let near = near(r, pair);
     let pair = near.as_ref().map_or(pair, |held| {
         copy(r, held, pair);
         held
     });
-    let tiles = r.temp(&[pair.shape[2], pair.shape[0].div_ceil(TILE), pair.shape[1], TILE], pair.dtype);
-    turn(r, pair, &tiles, false);
+    let [t, i, j, heads] = pair.shape[..] else { panic!("a bias of {:?}", pair.shape) };
+    let tiles = r.temp(&[heads, t, i.div_ceil(TILE), j, TILE], pair.dtype);
+    turn_all(r, pair, &tiles, false);
     tiles
 }
 
@@ -85,9 +93,10 @@ pub(in crate::ops::evoformer) fn forward(op: &Attention, r: &mut Recorder, x: &I
     let bias = x.bias.map(|pair| tiled(r, pair));
     // What is not there is not read; the binding still names valid memory.
     let (keep, keep_cuts) = keep.as_ref().map_or((x.q, &BY_TILE[..]), |keep| (keep, &WHOLE_ROW));
+    let uniform = op.uniform(x, 0, bias.as_ref());
     let (bias, bias_cuts) = bias.as_ref().map_or((x.q, &BY_TILE[..]), |bias| (bias, &PAIRS));
     r.launch(
-        op.constants(&n, Launch::new(source(), "forward", op.uniform(x, 0), [n.q.div_ceil(TILE), n.h, n.b]))
+        op.constants(&n, Launch::new(source(), "forward", uniform, [n.q.div_ceil(TILE), n.h, n.b]))
             .constant("GATE", f64::from(u8::from(op.gate)))
             .read("q", x.q, &BY_TILE)
             .read("k", x.k, &BY_ROW)
@@ -107,16 +116,16 @@ pub(in crate::ops::evoformer) fn queries(c: &Common, r: &mut Recorder, dq: Optio
     let dq = dq.cloned().unwrap_or_else(|| r.temp(&c.x.q.shape, DType::F32));
     // Without a gradient of the bias every row is a workgroup's own, and windows may cut between rows.
     let Some(dbias) = dbias else { return query_rows(c, r, &dq, bias.as_ref(), None, false) };
-    let part = r.temp(&[c.n.h, c.n.q.div_ceil(TILE), c.n.k, TILE], DType::F32);
-    let step = c.rows_that_fit(r, c.n.k, 1);
-    for from in (0..c.n.b).step_by(step) {
-        let rows = from..(from + step).min(c.n.b);
-        c.with_rows(rows.clone(), |some| query_rows(some, r, &dq.slice(0, rows), bias.as_ref(), Some(&part), from > 0));
+    let sums = r.temp(&[c.n.h, c.n.t, c.n.q.div_ceil(TILE), c.n.k, TILE], DType::F32);
+    for part in parts(c, c.rows_that_fit(r, c.n.k, 1)) {
+        let [bias, sums] = [bias.as_ref(), Some(&sums)].map(|v| v.map(|v| v.slice(1, part.pairs.clone())));
+        let dq = dq.slice(0, part.rows.clone());
+        c.with_rows(part.rows, part.pairs.len(), |some| query_rows(some, r, &dq, bias.as_ref(), sums.as_ref(), part.chain));
     }
     match near(r, dbias) {
-        None => turn(r, dbias, &part, true),
+        None => turn_all(r, dbias, &sums, true),
         Some(held) => {
-            turn(r, &held, &part, true);
+            turn_all(r, &held, &sums, true);
             copy(r, dbias, &held);
         }
     }
@@ -124,10 +133,11 @@ pub(in crate::ops::evoformer) fn queries(c: &Common, r: &mut Recorder, dq: Optio
 
 fn query_rows(c: &Common, r: &mut Recorder, dq: &View, bias: Option<&View>, part: Option<&View>, chain: bool) {
     let n = &c.n;
-    let rows = if part.is_some() { n.b } else { 1 };
+    let rows = if part.is_some() { n.b / n.t } else { 1 };
+    let uniform = c.uniform(0, rows, chain, [dq; 2], bias);
     let (bias, bias_cuts) = bias.map_or((c.x.q, &BY_TILE[..]), |bias| (bias, &PAIRS));
     let launch = c
-        .launch(source_backward(), "backward_q", c.uniform(0, rows, chain, [dq; 2]), [n.q.div_ceil(TILE), n.h, n.b.div_ceil(rows)])
+        .launch(source_backward(), "backward_q", uniform, [n.q.div_ceil(TILE), n.h, n.b.div_ceil(rows)])
         .constant("DBIAS", f64::from(u8::from(part.is_some())));
     // With all rows in one workgroup, nothing may be cut along them.
     let along = |cuts: &'static [Cut]| if part.is_some() { &cuts[1..] } else { cuts };
@@ -150,12 +160,13 @@ fn query_rows(c: &Common, r: &mut Recorder, dq: &View, bias: Option<&View>, part
 /// Records the gradients of keys and values.
 pub(in crate::ops::evoformer) fn keys(c: &Common, r: &mut Recorder, dk: Option<&View>, dv: Option<&View>) {
     let n = &c.n;
-    let bias = c.x.bias.map(|pair| tiled(r, &pair.permute(&[1, 0, 2])));
-    let (bias, bias_cuts) = bias.as_ref().map_or((c.x.k, &BY_TILE[..]), |bias| (bias, &PAIRS));
+    let bias = c.x.bias.map(|pair| tiled(r, &pair.permute(&[0, 2, 1, 3])));
     let dk = dk.cloned().unwrap_or_else(|| r.temp(&c.x.k.shape, DType::F32));
     let dv = dv.cloned().unwrap_or_else(|| r.temp(&c.x.v.shape, DType::F32));
+    let uniform = c.uniform(0, 1, false, [&dk, &dv], bias.as_ref());
+    let (bias, bias_cuts) = bias.as_ref().map_or((c.x.k, &BY_TILE[..]), |bias| (bias, &PAIRS));
     r.launch(
-        c.launch(source_backward(), "backward_kv", c.uniform(0, 1, false, [&dk, &dv]), [n.k.div_ceil(TILE), n.h, n.b])
+        c.launch(source_backward(), "backward_kv", uniform, [n.k.div_ceil(TILE), n.h, n.b])
             .read("q", c.x.q, &BY_ROW)
             .read("k", c.x.k, &BY_TILE)
             .read("v", c.x.v, &BY_TILE)
