@@ -101,9 +101,10 @@ impl Graph {
         inner.room.is_none_or(|room| (elements * inner.storage.size()) as u64 <= room)
     }
 
-    /// How many of `n` tensors of so many elements may be held together, one at least.
+    /// How many of `n` things that know nothing of each other may go through layers together, whose tensors have so many elements for each:
+    /// where four of such tensors may be held, one at least.
     pub fn at_once(&self, n: usize, elements: usize) -> usize {
-        (2..=n).rev().find(|some| self.holds(some * elements)).unwrap_or(1)
+        (2..=n).rev().find(|some| self.holds(4 * some * elements)).unwrap_or(1)
     }
 
     /// `make(x)`, which bodies of rows read: see [`Again`].

@@ -143,7 +143,7 @@ fn templates_held_together_change_no_bit() {
         let (all, mut before) = embedded(&gpu, &cache, None);
         assert!(all.as_f32().iter().all(|v| v.is_finite() && *v != 0.0));
         // Two templates at a time, and one at a time in parts of rows.
-        for room in [2 * 13 * 13 * 12 * 4 + 1, 1] {
+        for room in [4 * 2 * 13 * 13 * 12 * 4 + 1, 1] {
             let (some, dispatches) = embedded(&gpu, &cache, Some(room));
             assert!(some == all, "{room} bytes change a bit, {family:?}");
             assert!(dispatches > before, "{room} bytes make no part, {family:?}");

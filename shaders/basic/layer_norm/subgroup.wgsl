@@ -60,49 +60,65 @@ fn backward_all(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocati
 #end
 }
 
-// The same for rows of up to 128 channels, a lane a row: what the lanes have seen is added at the end.
-#repeat i 32
-var<private> ns$i: vec4<f32>;
-var<private> nb$i: vec4<f32>;
+// The same for rows of up to 128 channels, a lane a row: what the lanes have seen is added at the end. Every eighth group is added to one sum,
+// as eight lanes of a row do.
+#repeat i 4
+#repeat e 8
+var<private> ns$i_$e: vec4<f32>;
+var<private> nb$i_$e: vec4<f32>;
+#end
 #end
 fn narrow_gradient(row: u32) {
     let at = min(row, p.rows - 1u);
     let base = at * p.groups;
     let s = stats_ld4(at);
-    var a = vec4<f32>(0.0);
-    var b = vec4<f32>(0.0);
-#repeat i 32
-    var d$i: vec4<f32>;
-    var h$i: vec4<f32>;
-    if $iu < GROUPS {
-        let e = select(vec4<f32>(0.0), dy_ld4(base + $iu), row < p.rows);
-        d$i = e * scale_ld4($iu);
-        h$i = (x_ld4(base + $iu) - s.x) * s.y;
-        a += d$i;
-        b += d$i * h$i;
-        ns$i += e * h$i;
-        nb$i += e;
+    var sum_d = 0.0;
+    var sum_dx = 0.0;
+#repeat e 8
+    var a$e = vec4<f32>(0.0);
+    var b$e = vec4<f32>(0.0);
+#repeat i 4
+    var d$i_$e: vec4<f32>;
+    var h$i_$e: vec4<f32>;
+    if $iu * 8u + $eu < GROUPS {
+        let g = select(vec4<f32>(0.0), dy_ld4(base + $iu * 8u + $eu), row < p.rows);
+        d$i_$e = g * scale_ld4($iu * 8u + $eu);
+        h$i_$e = (x_ld4(base + $iu * 8u + $eu) - s.x) * s.y;
+        a$e += d$i_$e;
+        b$e += d$i_$e * h$i_$e;
+        ns$i_$e += g * h$i_$e;
+        nb$i_$e += g;
     }
 #end
-    let mean_d = total(a) / f32(p.width);
-    let mean_dx = total(b) / f32(p.width);
+    sum_d += total(a$e);
+    sum_dx += total(b$e);
+#end
+    let mean_d = sum_d / f32(p.width);
+    let mean_dx = sum_dx / f32(p.width);
     if row >= p.rows { return; }
-#repeat i 32
-    if $iu < GROUPS { give(base + $iu, s.y * (d$i - mean_d - h$i * mean_dx) * lanes($iu, p.width)); }
+#repeat i 4
+#repeat e 8
+    if $iu * 8u + $eu < GROUPS {
+        let v = s.y * (d$i_$e - mean_d - h$i_$e * mean_dx);
+        give(base + $iu * 8u + $eu, v * lanes($iu * 8u + $eu, p.width));
+    }
+#end
 #end
 }
 @compute @workgroup_size(8)
 fn backward_all_narrow(@builtin(workgroup_id) wg: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let block = grid(wg).x;
     for (var t = 0u; t < 64u; t += 8u) { narrow_gradient(block * 64u + t + lane); }
-#repeat i 32
-    if $iu < GROUPS {
-        let s = subgroupAdd(ns$i);
-        let b = subgroupAdd(nb$i);
-        if lane == ($iu & 7u) {
-            part_st4((block * 2u) * p.groups + $iu, s * lanes($iu, p.width));
-            part_st4((block * 2u + 1u) * p.groups + $iu, b * lanes($iu, p.width));
+#repeat i 4
+#repeat e 8
+    if $iu * 8u + $eu < GROUPS {
+        let s = subgroupAdd(ns$i_$e) * lanes($iu * 8u + $eu, p.width);
+        let b = subgroupAdd(nb$i_$e) * lanes($iu * 8u + $eu, p.width);
+        if lane == $eu {
+            part_st4((block * 2u) * p.groups + $iu * 8u + $eu, s);
+            part_st4((block * 2u + 1u) * p.groups + $iu * 8u + $eu, b);
         }
     }
+#end
 #end
 }

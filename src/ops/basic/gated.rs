@@ -66,7 +66,7 @@ impl Gated {
         Places { mask, residual, seed, all: next }
     }
 
-    /// One of the launches of halves, with `right [a, c / 2, b]`.
+    /// The launch of one direction of halves, over the rows and groups of `x`.
     fn halves(&self, x: &View, uniform: UniformData, entry: &'static str) -> Launch {
         let groups = [x.shape[1].div_ceil(HALVES[0]), x.shape[0], x.groups().div_ceil(HALVES[1])];
         Launch::new(source(), entry, uniform, groups)
