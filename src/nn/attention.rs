@@ -41,6 +41,14 @@ pub enum Bias<'g> {
     Own,
 }
 
+/// A bias `[t q, k, h]` or `[q, t, k, h]` as `[t, q, k, h]`, and the same with heads outermost as `[h, t, q, k]`.
+fn squares<'g>([bias, turned]: [Tensor<'g>; 2], queries: usize) -> [Tensor<'g>; 2] {
+    match bias.shape()[..] {
+        [rows, _, _] => [bias.regroup(0..1, &[rows / queries, queries]), turned.regroup(1..2, &[rows / queries, queries])],
+        _ => [bias.permute(&[1, 0, 2, 3]), turned.permute(&[0, 2, 1, 3])],
+    }
+}
+
 /// Algorithm 7's and 8's attention proper, with the parameters of `attention` under the module's `scope`: `q_data [b, q, c]`, `m_data
 /// [b, k, c]` (`None` for the same as the queries), a key mask `[b, k]`, a bias, to `[b, q, out]`; squares side by side, with their mask `[b, t,
 /// k]`, to `[b, t q, out]`. Softmax over keys; a mask of 0 replaces a logit (QUIRKS 3).
@@ -69,30 +77,17 @@ pub fn attention<'g>(
     let of_m = m_data.map(|m_data| Maps::new(scope, m_data, |x| x, &[key, value]));
     let side = q_data.shape().len() == 4;
     let queries = q_data.shape()[q_data.shape().len() - 2];
-    // [t, q, k, h], [h, t, q, k]
     let bias = match bias {
         Bias::None => None,
-        Bias::Given([b, turned]) => Some([b.regroup(0..1, &[1, queries]), turned.regroup(1..2, &[1, queries])]),
-        Bias::Own => {
-            let [b, turned] = of_q.heads(); // [.., h], [h, ..]
-            Some(if side {
-                [b.permute(&[1, 0, 2, 3]), turned.permute(&[0, 2, 1, 3])]
-            } else {
-                let extents = [b.shape()[0] / queries, queries];
-                [b.regroup(0..1, &extents), turned.regroup(1..2, &extents)]
-            })
-        }
+        Bias::Given(bias) => Some(squares(bias, queries)),
+        Bias::Own => Some(squares(of_q.heads(), queries)),
     };
     // How many neighbouring rows share a bias: side by side, squares take turns in every row.
-    let run = match bias {
-        Some([b, _]) if b.shape()[0] > 1 => {
-            if side {
-                1
-            } else {
-                queries
-            }
-        }
-        _ => 0,
+    let several = bias.is_some_and(|[b, _]| b.shape()[0] > 1);
+    let run = match (several, side) {
+        (false, _) => 0,
+        (true, true) => 1,
+        (true, false) => queries,
     };
     // Every batch row attends to its own keys.
     let rows: Vec<Tensor<'g>> = [Some(of_q.rows()), of_m.as_ref().map(Maps::rows), mask].into_iter().flatten().collect();

@@ -229,7 +229,8 @@ impl Tiles {
         let [queries, keys, _] = SUMMED;
         let shape = vec![t, k.div_ceil(keys), q, keys, heads];
         if let Some(dtype) = apart {
-            let held = r.temp(&shape, dtype);
+            // In memory the pairs of a tile are neighbours in every query.
+            let held = r.temp(&[shape[1], q, t, keys, heads], dtype).permute(&[2, 0, 1, 3, 4]);
             return Self { bound: held.clone(), axes: held, cuts: [cut(1, 1, 1), cut(0, 2, queries)] };
         }
         let [by_t, by_q, by_k] = [0, 1, 2].map(|axis| pair.strides[axis]);
@@ -237,10 +238,10 @@ impl Tiles {
         Self { bound: pair.clone(), axes, cuts: [cut(0, 1, queries), cut(1, 2, keys)] }
     }
 
-    /// Whether no binding holds what a workgroup reads of a pair.
-    fn far(r: &Recorder, pair: &View) -> bool {
+    /// Whether no binding holds what workgroups read of one tile of `t` pairs.
+    fn far(r: &Recorder, pair: &View, t: usize) -> bool {
         let [queries, keys, _] = SUMMED;
-        let tile = pair.span(&[0..1, 0..queries.min(pair.shape[1]), 0..keys.min(pair.shape[2]), 0..pair.width()]);
+        let tile = pair.span(&[0..t, 0..queries.min(pair.shape[1]), 0..keys.min(pair.shape[2]), 0..pair.width()]);
         tile.len() * pair.dtype.size() + 1024 > r.traits.max_binding as usize
     }
 
@@ -294,14 +295,18 @@ fn pair_bias(c: &Common, r: &mut Recorder, dbias: &View) {
     // Several pairs share the grid's third dimension with the heads, which can then not be cut along it.
     let (several, heads_of) = (n.t > 1, if n.t > 1 { n.h } else { heads });
     let step = c.rows_that_fit(r, keys, heads_of);
-    let apart = Tiles::far(r, pair).then_some(pair.dtype);
+    // Pairs that lie too far from each other, one above another, are summed up one by one.
+    let (run, far) = (c.op.run.max(1), Tiles::far(r, pair, n.t) || Tiles::far(r, dbias, n.t));
+    let step = if run > 1 && several && far { step.min(run) } else { step };
+    let at_once = if run > 1 && step < n.b { 1 } else { n.t };
+    let apart = Tiles::far(r, pair, at_once).then_some(pair.dtype);
     let bias = Tiles::new(r, pair, apart);
     for (tile, some) in apart.iter().flat_map(|_| bias.each(pair)) {
         copy(r, &tile, &some);
     }
     // Sums that several launches make stay in single precision.
     let parts = parts(c, step);
-    let apart = (Tiles::far(r, dbias) || parts.iter().any(|p| p.chain) && dbias.dtype != DType::F32).then_some(DType::F32);
+    let apart = (Tiles::far(r, dbias, at_once) || parts.iter().any(|p| p.chain) && dbias.dtype != DType::F32).then_some(DType::F32);
     let sums = Tiles::new(r, dbias, apart);
     let tile = |grid: usize, positions: usize| {
         let along = cut(grid, 1, positions);

@@ -24,6 +24,9 @@ const ALL: Attention = Attention { mask: true, bias: true, gate: true, ..NONE };
 /// Two squares of twelve rows.
 const BESIDE: &[&[usize]] = &[&[24, 12, 5, 8], &[24, 9, 5, 8], &[24, 9, 5, 8], &[2, 12, 9, 5], &[5, 2, 12, 9]];
 
+/// Three squares of four rows.
+const PAIRS: &[&[usize]] = &[&[12, 33, 2, 8], &[12, 60, 2, 8], &[12, 60, 2, 8], &[3, 33, 60, 2]];
+
 pub(super) fn cases() -> Vec<Case> {
     use Draw::{HeadsOf, Mask, MaskWithout, Signed};
     vec![
@@ -59,6 +62,9 @@ pub(super) fn cases() -> Vec<Case> {
             Attention { run: 1, ..BIAS },
             &[&[150, 5, 3, 16], &[150, 6, 3, 16], &[150, 6, 3, 16], &[2, 5, 6, 3]],
         ),
+        // Pairs that a small binding holds one by one only.
+        case("attention above of pairs", Attention { run: 4, ..BIAS }, PAIRS),
+        case("attention beside of pairs", Attention { run: 1, ..BIAS }, PAIRS),
         case(
             "attention beside of tiles",
             Attention { run: 1, ..BIAS },

@@ -264,7 +264,7 @@ fn windows_and_checks_change_no_bit() {
     // The tiled kernels of a sum over pairs are cut along the sum, too, and those of attention where one binding holds a head's bias.
     let gpu = Gpu::open(&Choice { family: Some(Family::Tiled), ..choice.clone() }).expect("a Vulkan, Metal or DX12 adapter");
     let cache = Cache::default();
-    let cut = ["triangle", "attention bias", "attention turned", "attention 33"];
+    let cut = ["triangle", "attention above", "attention beside", "attention bias", "attention turned", "attention 33"];
     for case in cases().iter().filter(|c| cut.iter().any(|name| c.name.starts_with(name))) {
         check(&gpu, &cache, case, DType::F32, false);
         // Sums that several launches make are rounded once.
