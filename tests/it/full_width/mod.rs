@@ -15,12 +15,10 @@ mod compare;
 mod dense;
 mod device;
 mod reference;
-mod sides;
 
 use compare::{Evaluated, judge};
 use device::draw;
 use reference::{Block, Module};
-use sides::sides;
 
 /// Which stack a block is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +37,7 @@ struct Case {
     config: BlockConfig,
     /// Whether padding counts in the loss and in what is compared: its values are defined, but no part of the network reads them.
     padding: bool,
-    /// Whether progress is told.
+    /// Whether it is of full width: progress is told, and the units of transitions are kept from zero.
     long: bool,
 }
 
@@ -155,10 +153,8 @@ struct Tolerance {
 /// Through ten modules of short sums single precision keeps six digits of an output, five of a sum of a thousand such.
 const SMALL: Tolerance = Tolerance { outputs: 5e-6, derivatives: 1e-4 };
 
-/// Outputs are sums of up to some thousand products in single precision. Of the millions of units of the transitions a few are put on the other
-/// side of zero by single precision; as their signs are random, they move a derivative by the root of their share, up to about 5e-4
-/// (`units_near_zero` shows it).
-const FULL: Tolerance = Tolerance { outputs: 1e-5, derivatives: 1e-3 };
+/// Outputs are sums of up to some thousand products in single precision, gradients of up to some hundred thousand.
+const FULL: Tolerance = Tolerance { outputs: 1e-5, derivatives: 1e-4 };
 
 fn small(kind: Kind, padding: bool) {
     let case = Case::small(kind, padding);
@@ -175,8 +171,6 @@ fn small(kind: Kind, padding: bool) {
     let (name, off) = worst(&judged);
     println!("{kind:?}: {} derivatives, worst {off:.1e} of {name}", judged.len());
     assert!(wrong(&judged, SMALL.derivatives).is_empty(), "{kind:?}: {:#?}", wrong(&judged, SMALL.derivatives));
-    let found = sides(&case, &reference);
-    assert!(found.explained <= SMALL.outputs && found.other <= 2, "{kind:?}: {found:?}");
     // The check can fail: half a gradient is reported, whichever it is, and so is one output that is off.
     for name in derivatives.iter().map(|d| &d.name).filter(|name| !name.ends_with("feat_2d_norm//offset")) {
         let mut gradients = ran.gradients.clone();
@@ -241,18 +235,4 @@ fn extra_msa_block() {
 #[ignore = "minutes; `cargo test --test it -- --ignored --nocapture full_width`"]
 fn template_block() {
     full(Kind::Template);
-}
-
-#[test]
-#[ignore = "minutes; `cargo test --test it -- --ignored --nocapture full_width`"]
-fn units_near_zero() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    for kind in [Kind::Evoformer, Kind::Extra, Kind::Template] {
-        let case = Case::full(kind);
-        let block = case.block();
-        let ran = device::run(&case, &block);
-        let found = sides(&case, &Evaluated::new(&case, &block, &ran));
-        say(&case, &format!("{found:?}"));
-        assert!(found.explained <= FULL.outputs && found.other as f64 <= 1e-6 * found.units as f64, "{kind:?}: {found:?}");
-    }
 }
