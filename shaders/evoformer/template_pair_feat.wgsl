@@ -1,4 +1,5 @@
-// Features of a pair (i, j) in a template, whose residues follow those of the templates before it: an invocation owns four of the 88, all of which are multiplied by the backbone masks of both.
+// Features of a pair (i, j) in a template, whose residues follow those of the templates before it: an invocation owns four of the 88, all of
+// which are multiplied by the backbone masks of both.
 #storage aatype i32
 #storage beta
 #storage beta_mask

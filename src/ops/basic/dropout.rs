@@ -2,7 +2,7 @@
 
 use crate::gpu::Recorder;
 use crate::gpu::recorder::{Cut, Launch, cut};
-use crate::gpu::shader::{Source, UniformData};
+use crate::gpu::shader::{Scalar, Source, UniformData};
 use crate::gpu::view::{LANES, View, padded};
 use crate::op::{Array, Backward, Needs, Op, Spec};
 
@@ -38,7 +38,7 @@ impl Share {
     }
 
     /// What kernels call it, and how many columns are one row of numbers: among `columns`, those that share a mask or all.
-    pub(in crate::ops) fn numbers(self, columns: usize) -> [(&'static str, crate::gpu::shader::Scalar); 2] {
+    pub(in crate::ops) fn numbers(self, columns: usize) -> [(&'static str, Scalar); 2] {
         let (share, run) = match self {
             Self::Nothing => (0u32, columns),
             Self::Rows => (1, columns),

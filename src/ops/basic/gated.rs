@@ -19,9 +19,9 @@ fn source() -> &'static Source {
     shader!("basic/gated")
 }
 
-/// `x [a, b, c]`, then those of a gate `gate [a, b, c]` before its sigmoid, `mask [a, b]` or, with b in parts that each take whole groups, `[a, t,
-/// b / t]`, `residual [a, b, c]` and a dropout's seed that there are, to `y = residual + dropout(mask x sigmoid(gate)) [a, b, c]`. The mask is not differentiable. x, gate and mask may be parts of one wide
-/// projection.
+/// `x [a, b, c]`, then those of a gate `gate [a, b, c]` before its sigmoid, `mask [a, b]` or `[a, t, b / t]`, `residual [a, b, c]` and a dropout's
+/// seed that there are, to `y = residual + dropout(mask x sigmoid(gate)) [a, b, c]`. The mask is not differentiable. x, gate and mask may be parts of
+/// one wide projection.
 #[derive(Debug, Clone, Copy)]
 pub struct Gated {
     /// Whether there is a gate.

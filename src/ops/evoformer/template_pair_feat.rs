@@ -15,9 +15,9 @@ const BINS: usize = 39;
 pub const FEATURES: usize = BINS + 1 + 22 + 22 + 3 + 1;
 
 /// `aatype [t, n] i32` (0..=21), `pseudo_beta [t, n, 3]`, `pseudo_beta_mask [t, n]`, `positions [t, n, 37, 3]`, `masks [t, n, 37]` of t
-/// templates to `[n, t n, 88]`, the templates' pairs side by side: bins of the distance between pseudo-betas, the product of their masks, the types of column and row, the unit vector from
-/// the row's backbone frame to the column's, the product of the backbone masks, by which everything is multiplied (QUIRKS 17).
-/// There is no gradient.
+/// templates to `[n, t n, 88]`, the templates' pairs side by side: bins of the distance between pseudo-betas, the product of their masks, the
+/// types of column and row, the unit vector from the row's backbone frame to the column's, the product of the backbone masks, by which everything
+/// is multiplied (QUIRKS 17). There is no gradient.
 #[derive(Debug, Clone, Copy)]
 pub struct TemplatePairFeat {
     /// Whether the unit vectors are there; they are zeros in the released monomer models.
